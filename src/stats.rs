@@ -1,0 +1,67 @@
+//! What a stream counts. A snapshot: plain numbers, cheap to copy.
+
+use std::time::Duration;
+
+/// Counters and gauges of one stream at one moment. Counters count from the start of the stream and never fall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Packets sent, retransmissions and acknowledgements included.
+    pub packets_sent: u64,
+    /// Authentic packets received, duplicates included.
+    pub packets_received: u64,
+    /// Bytes of sent packets, as handed to the subsystem.
+    pub bytes_sent: u64,
+    /// Bytes of authentic received packets.
+    pub bytes_received: u64,
+    /// Payload bytes that the application wrote.
+    pub written_bytes: u64,
+    /// Payload bytes that the peer's stack has acknowledged.
+    pub acknowledged_bytes: u64,
+    /// Payload bytes that came in order.
+    pub delivered_bytes: u64,
+    /// Payload bytes that the application read.
+    pub read_bytes: u64,
+    /// Payload bytes sent again.
+    pub retransmitted_bytes: u64,
+    /// Packets declared lost.
+    pub lost_packets: u64,
+    /// Packets declared lost whose acknowledgement came after all.
+    pub spurious_losses: u64,
+    /// Probe time-outs that fired.
+    pub probe_timeouts: u64,
+    /// Packets that arrived twice or more.
+    pub duplicate_packets: u64,
+    /// Datagrams dropped because they were not authentic (secure), failed their checksum (plain), or were malformed.
+    pub auth_failures: u64,
+    /// Datagrams dropped because a queue of ours was full.
+    pub queue_drops: u64,
+    /// Congestion window.
+    pub cwnd_bytes: u64,
+    /// Slow-start threshold; `u64::MAX` until the first loss.
+    pub ssthresh_bytes: u64,
+    /// Sent and neither acknowledged nor lost.
+    pub in_flight_bytes: u64,
+    /// What the peer still allows us to send.
+    pub rwnd_bytes: u64,
+    /// Smoothed round-trip time.
+    pub smoothed_rtt: Duration,
+    /// Variation of the round-trip time.
+    pub rttvar: Duration,
+    /// Lowest round-trip time.
+    pub min_rtt: Duration,
+    /// Newest sample.
+    pub latest_rtt: Duration,
+    /// Probe time-out, without back-off.
+    pub pto: Duration,
+    /// Pacing rate in bytes a second; 0 if unlimited.
+    pub pacing_bytes_per_sec: u64,
+    /// Packet size in use.
+    pub pmtu_bytes: u64,
+    /// Written and not yet acknowledged.
+    pub send_buffer_bytes: u64,
+    /// Received and not yet read, gaps included.
+    pub recv_buffer_bytes: u64,
+    /// Times that the threads of this stream woke up.
+    pub wakeups: u64,
+}
