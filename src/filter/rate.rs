@@ -1,0 +1,201 @@
+//! A link of limited rate with a drop-tail queue in front.
+//!
+//! Packets leave one after the other, each when its last bit has been sent. A link that was idle for long has credit
+//! for `burst` bytes, which leave at once (a token bucket).
+
+use super::held::Held;
+use super::{Counters, Filter, MAX_HOLD, Packet, Tally, Verdict};
+use std::time::{Duration, Instant};
+
+/// How much may wait for the link, the packet that is being sent included. One packet always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueLimit {
+    /// So many packets.
+    Packets(u64),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl QueueLimit {
+    /// What a link of that rate has when nobody says: 200 ms worth of bytes, at least 64 KiB.
+    pub fn of_rate(bits_per_sec: u64) -> Self {
+        Self::Bytes((bits_per_sec / 8 / 5).max(64 * 1024))
+    }
+}
+
+/// Sends packets at a rate and drops what the queue cannot hold.
+#[derive(Debug)]
+pub struct Rate<T> {
+    tally: Tally,
+    bits_per_sec: u64,
+    limit: QueueLimit,
+    /// The time that sending the credit of bytes would take.
+    credit: Duration,
+    /// When the link has sent all it took. May lie before now by up to `credit`.
+    free_at: Option<Instant>,
+    /// What was lost by rounding times to nanoseconds, in bits x 10^9, less than `bits_per_sec`.
+    remainder: u128,
+    held: Held<T>,
+}
+
+impl<T> Rate<T> {
+    /// A link of `bits_per_sec` (at least 1) that lets `burst_bytes` pass at once after a pause.
+    pub fn new(name: impl Into<String>, bits_per_sec: u64, burst_bytes: u64, limit: QueueLimit) -> Self {
+        let bits_per_sec = bits_per_sec.max(1);
+        let credit = nanos_to_send(burst_bytes) / u128::from(bits_per_sec);
+        Self {
+            tally: Tally::new(name),
+            bits_per_sec,
+            limit,
+            credit: duration(credit),
+            free_at: None,
+            remainder: 0,
+            held: Held::new(),
+        }
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.held.packets() == 0
+            || match self.limit {
+                QueueLimit::Packets(packets) => self.held.packets() < packets,
+                QueueLimit::Bytes(limit) => self.held.bytes() + bytes <= limit,
+            }
+    }
+
+    /// Books a packet on the link and says how long it takes until it has left.
+    fn book(&mut self, bytes: u64, now: Instant) -> Duration {
+        let work = nanos_to_send(bytes) + self.remainder;
+        self.remainder = work % u128::from(self.bits_per_sec);
+        let earliest = now.checked_sub(self.credit).unwrap_or(now);
+        let start = self.free_at.map_or(earliest, |free_at| free_at.max(earliest));
+        let end = start + duration(work / u128::from(self.bits_per_sec));
+        self.free_at = Some(end);
+        end.saturating_duration_since(now)
+    }
+}
+
+/// The time to send so many bytes, in nanoseconds x bits per second.
+fn nanos_to_send(bytes: u64) -> u128 {
+    u128::from(bytes) * 8 * 1_000_000_000
+}
+
+fn duration(nanos: u128) -> Duration {
+    u64::try_from(nanos)
+        .map_or(MAX_HOLD, Duration::from_nanos)
+        .min(MAX_HOLD)
+}
+
+impl<T: Send> Filter<T> for Rate<T> {
+    fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
+        self.held.release(now, out);
+        self.tally.enter();
+        let bytes = packet.bytes.len() as u64;
+        if !self.has_room(bytes) {
+            return self.tally.note(Verdict::Drop);
+        }
+        let hold = self.book(bytes, now);
+        let hold = self.held.push(packet, now, hold);
+        self.held.release(now, out);
+        self.tally.note(if hold.is_zero() {
+            Verdict::Pass
+        } else {
+            Verdict::Delay(hold)
+        })
+    }
+
+    fn poll(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {
+        self.held.release(now, out);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.held.next_timeout()
+    }
+
+    fn name(&self) -> &str {
+        &self.tally.name
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            held: self.held.packets(),
+            ..self.tally.counters
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ms, origin};
+    use super::*;
+
+    fn packet(bytes: usize) -> Packet {
+        Packet {
+            bytes: vec![0; bytes],
+            tag: (),
+        }
+    }
+
+    fn rate(bits_per_sec: u64, burst_bytes: u64, limit: QueueLimit) -> Rate<()> {
+        Rate::new("rate", bits_per_sec, burst_bytes, limit)
+    }
+
+    #[test]
+    fn each_packet_waits_for_its_own_bits_and_for_those_before_it() {
+        let (start, mut out) = (origin(), Vec::new());
+        let mut link = rate(8_000, 0, QueueLimit::Packets(10));
+        assert_eq!(link.handle(packet(100), start, &mut out), Verdict::Delay(ms(100)));
+        assert_eq!(link.handle(packet(50), start, &mut out), Verdict::Delay(ms(150)));
+        link.poll(start + ms(150), &mut out);
+        assert_eq!(out.len(), 2);
+        // After a pause the link is free again, and no faster for the pause.
+        assert_eq!(
+            link.handle(packet(10), start + ms(900), &mut out),
+            Verdict::Delay(ms(10))
+        );
+    }
+
+    #[test]
+    fn a_burst_passes_at_once_and_the_credit_comes_back_with_time() {
+        let (start, mut out) = (origin(), Vec::new());
+        let mut link = rate(8_000, 200, QueueLimit::Packets(10));
+        assert_eq!(link.handle(packet(100), start, &mut out), Verdict::Pass);
+        assert_eq!(link.handle(packet(100), start, &mut out), Verdict::Pass);
+        assert_eq!(link.handle(packet(100), start, &mut out), Verdict::Delay(ms(100)));
+        assert_eq!(link.handle(packet(100), start + ms(200), &mut out), Verdict::Pass);
+        assert_eq!(out.len(), 4);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_newcomer() {
+        let (start, mut out) = (origin(), Vec::new());
+        for limit in [QueueLimit::Packets(2), QueueLimit::Bytes(250)] {
+            let mut link = rate(8_000, 0, limit);
+            let verdicts: Vec<_> = (0..3).map(|_| link.handle(packet(100), start, &mut out)).collect();
+            assert_eq!(
+                verdicts,
+                [Verdict::Delay(ms(100)), Verdict::Delay(ms(200)), Verdict::Drop]
+            );
+            // One has left, so there is room for one, but not for two.
+            assert_eq!(
+                link.handle(packet(100), start + ms(100), &mut out),
+                Verdict::Delay(ms(200))
+            );
+            assert_eq!(link.handle(packet(100), start + ms(100), &mut out), Verdict::Drop);
+        }
+        let mut narrow = rate(8_000, 0, QueueLimit::Bytes(1));
+        assert_ne!(narrow.handle(packet(100), start, &mut out), Verdict::Drop);
+    }
+
+    #[test]
+    fn the_rate_is_exact_over_many_packets() {
+        // A packet takes 3,666.6... ns: rounding must not add up.
+        let bits_per_sec = 3_000_000_000;
+        let mut link = rate(bits_per_sec, 0, QueueLimit::Packets(u64::MAX));
+        let (start, mut out) = (origin(), Vec::new());
+        let mut last = Verdict::Pass;
+        for _ in 0..30_000 {
+            last = link.handle(packet(1375), start, &mut out);
+        }
+        assert_eq!(last, Verdict::Delay(ms(110)));
+    }
+}
