@@ -1,0 +1,100 @@
+//! The receiving half: one system call brings many datagrams of one sender (GRO) into one pooled buffer.
+
+use super::socket::{self, Shared};
+use crate::subsystem::wait::{Waited, Wake, is_past, wait_readable};
+use crate::subsystem::{Batch, PacketRx, PathId, Pool};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) struct Rx {
+    shared: Arc<Shared>,
+    /// The only peer, if there is just one. Datagrams of others are ignored.
+    only: Option<PathId>,
+    /// Received before the halves were made.
+    early: Option<Batch>,
+    pool: Arc<Pool>,
+    wake: Arc<Wake>,
+}
+
+enum Outcome {
+    Batch(Batch),
+    /// Something came that is no packet for us.
+    Noise,
+    /// The socket is empty.
+    Nothing,
+}
+
+impl Rx {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        only: Option<PathId>,
+        early: Option<Batch>,
+        pool: Arc<Pool>,
+        wake: Arc<Wake>,
+    ) -> Self {
+        Self {
+            shared,
+            only,
+            early,
+            pool,
+            wake,
+        }
+    }
+
+    fn try_recv(&self) -> io::Result<Outcome> {
+        let mut buffer = self.pool.take();
+        let received = match self.shared.recv(buffer.spare_mut()) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Outcome::Nothing),
+            Err(error) if error.kind() != io::ErrorKind::ConnectionRefused && socket::is_network_trouble(&error) => {
+                log::debug!("the network reports about an earlier packet: {error}");
+                return Ok(Outcome::Noise);
+            }
+            Err(error) => return Err(error),
+        };
+        if self.only.is_some_and(|only| only != received.path) {
+            log::debug!(
+                "ignored {} bytes from a stranger, {:?}",
+                received.bytes,
+                received.path.remote()
+            );
+            return Ok(Outcome::Noise);
+        }
+        buffer.set_len(received.bytes);
+        let path = if self.only.is_some() {
+            PathId::ONLY
+        } else {
+            received.path
+        };
+        Ok(Outcome::Batch(Batch {
+            buffer,
+            segment_bytes: received.segment_bytes,
+            path,
+            ecn: received.ecn,
+        }))
+    }
+}
+
+impl PacketRx for Rx {
+    fn recv(&mut self, deadline: Option<Instant>) -> io::Result<Option<Batch>> {
+        loop {
+            if self.wake.take() {
+                return Ok(None);
+            }
+            if let Some(early) = self.early.take() {
+                return Ok(Some(early));
+            }
+            // A busy socket costs one call per batch: look first, wait then.
+            match self.try_recv()? {
+                Outcome::Batch(batch) => return Ok(Some(batch)),
+                Outcome::Noise if is_past(deadline) => return Ok(None),
+                Outcome::Noise => {}
+                Outcome::Nothing => match wait_readable(&self.shared.socket, &self.wake, deadline, &self.pool)? {
+                    Waited::Ready => {}
+                    Waited::Asked | Waited::Expired => return Ok(None),
+                },
+            }
+        }
+    }
+}
