@@ -1,0 +1,106 @@
+//! What we ask of the peer's acknowledgements: often enough to keep us going, no oftener.
+//! draft-ietf-quic-ack-frequency.
+//!
+//! The sender knows its window, the receiver does not. Every second packet or 25 ms is too rare for a window of a
+//! few packets on a short path, where the last packet of a round would wait for the delay, and far too often for
+//! thousands of packets in flight.
+
+use super::config::MAX_ACK_DELAY;
+use std::time::Duration;
+
+/// Acknowledgements in a round trip, at least.
+const ACKS_PER_ROUND: u64 = 4;
+/// Bytes that one acknowledgement covers at most.
+const MAX_BYTES: u64 = 128 * 1024;
+/// A shorter delay would only measure how threads are scheduled.
+const MIN_DELAY: Duration = Duration::from_millis(1);
+
+/// A request to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Acknowledge after so many packets that want it.
+    pub packets: u64,
+    /// Or after so long.
+    pub max_delay: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct AckPolicy {
+    current: Request,
+}
+
+impl AckPolicy {
+    /// What every receiver does unasked (RFC 9000, section 13.2.2), with the peer's own delay.
+    pub fn new(peer_max_ack_delay: Duration) -> Self {
+        Self {
+            current: Request {
+                packets: 2,
+                max_delay: peer_max_ack_delay,
+            },
+        }
+    }
+
+    /// A new request, when the window or the path have changed by more than a factor of two.
+    pub fn poll(&mut self, window: u64, packet_bytes: u64, smoothed_rtt: Duration) -> Option<Request> {
+        let bytes = (window / ACKS_PER_ROUND).min(MAX_BYTES);
+        let wanted = Request {
+            packets: (bytes / packet_bytes).max(1),
+            max_delay: (smoothed_rtt / ACKS_PER_ROUND as u32).clamp(MIN_DELAY, MAX_ACK_DELAY),
+        };
+        let same = within_twice(wanted.packets as f64, self.current.packets as f64)
+            && within_twice(wanted.max_delay.as_secs_f64(), self.current.max_delay.as_secs_f64());
+        if same {
+            return None;
+        }
+        self.current = wanted;
+        Some(wanted)
+    }
+
+    /// What was asked for last.
+    pub fn current(&self) -> Request {
+        self.current
+    }
+}
+
+fn within_twice(a: f64, b: f64) -> bool {
+    a <= 2.0 * b && b <= 2.0 * a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_micros(200);
+    const LONG: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_small_window_on_a_short_path_wants_every_packet_acknowledged_soon() {
+        let mut policy = AckPolicy::new(MAX_ACK_DELAY);
+        let request = policy.poll(4 * 1200, 1200, SHORT);
+        assert_eq!(
+            request,
+            Some(Request {
+                packets: 1,
+                max_delay: MIN_DELAY
+            })
+        );
+    }
+
+    #[test]
+    fn a_large_window_wants_four_in_a_round_but_one_for_each_128_kib() {
+        let mut policy = AckPolicy::new(MAX_ACK_DELAY);
+        assert_eq!(
+            policy.poll(400 * 1200, 1200, LONG).map(|request| request.packets),
+            Some(100)
+        );
+        assert_eq!(policy.poll(1 << 30, 1200, LONG), None, "109 is near enough");
+    }
+
+    #[test]
+    fn nothing_is_asked_again_for_a_small_change() {
+        let mut policy = AckPolicy::new(MAX_ACK_DELAY);
+        assert!(policy.poll(400 * 1200, 1200, LONG).is_some());
+        assert_eq!(policy.poll(300 * 1200, 1200, LONG), None);
+    }
+}

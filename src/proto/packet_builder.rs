@@ -1,0 +1,187 @@
+//! One 1-RTT packet under construction: header, frames, and the notes of what it carries.
+//!
+//! Every frame source writes through it, so that room, ack-eliciting state and the tokens for loss recovery are kept
+//! in one place. Sealing is not its business: it leaves room for the tag.
+
+use super::control::Control;
+use super::send_buffer::StreamRange;
+use crate::wire::codec::Writer;
+use crate::wire::frame::{self, Frame};
+use crate::wire::packet::{self, ConnectionId, ShortForm};
+
+/// Stream ranges that one packet may carry: a hole to fill and what comes after it.
+const MAX_STREAM_RANGES: usize = 2;
+/// Header protection samples 16 bytes from 4 bytes behind the start of the packet number (RFC 9001, section 5.4.2).
+/// With a tag of 16 bytes the payload must bring the packet number to 4 bytes at least.
+const MIN_PAYLOAD: usize = 4;
+
+/// What a packet carried. Loss recovery stores it and hands it back to the frame sources.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contents {
+    /// Ranges of the stream.
+    pub streams: [Option<StreamRange>; MAX_STREAM_RANGES],
+    /// Control frames.
+    pub control: Control,
+    /// The largest number in the ACK frame.
+    pub acked_up_to: Option<u64>,
+}
+
+/// Facts that stand in the header of each packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Shape of the short header.
+    pub form: ShortForm,
+    /// The peer's id.
+    pub destination_id: ConnectionId,
+    /// Key phase bit.
+    pub key_phase: bool,
+    /// Bytes to leave for the tag.
+    pub tag_bytes: usize,
+}
+
+/// A finished packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Built {
+    /// Length of the packet in bytes, tag included.
+    pub bytes: usize,
+    /// Its number.
+    pub pn: u64,
+    /// Where the packet number stands.
+    pub pn_offset: usize,
+    /// How many bytes it takes.
+    pub pn_bytes: usize,
+    /// What it carries.
+    pub contents: Contents,
+    /// It wants an acknowledgement.
+    pub ack_eliciting: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct PacketBuilder<'a> {
+    writer: Writer<'a>,
+    pn: u64,
+    pn_offset: usize,
+    header_bytes: usize,
+    tag_bytes: usize,
+    contents: Contents,
+    ack_eliciting: bool,
+}
+
+impl<'a> PacketBuilder<'a> {
+    /// Begins a packet that fills at most `buffer`.
+    pub fn new(buffer: &'a mut [u8], header: &Header, pn: u64, largest_acked: Option<u64>) -> Self {
+        let end = buffer.len() - header.tag_bytes;
+        let mut writer = Writer::new(&mut buffer[..end]);
+        let pn_bytes = packet::packet_number_bytes(pn, largest_acked);
+        packet::encode_short(
+            &mut writer,
+            header.form,
+            header.destination_id,
+            header.key_phase,
+            pn,
+            pn_bytes,
+        );
+        let header_bytes = writer.position();
+        Self {
+            writer,
+            pn,
+            pn_offset: header_bytes - pn_bytes,
+            header_bytes,
+            tag_bytes: header.tag_bytes,
+            contents: Contents::default(),
+            ack_eliciting: false,
+        }
+    }
+
+    /// Bytes left for frames.
+    pub fn room(&self) -> usize {
+        self.writer.remaining()
+    }
+
+    /// Size of the packet so far, tag included.
+    pub fn bytes(&self) -> usize {
+        self.writer.position() + self.tag_bytes
+    }
+
+    /// Nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.writer.position() == self.header_bytes
+    }
+
+    /// The number of this packet.
+    pub fn pn(&self) -> u64 {
+        self.pn
+    }
+
+    /// What was written so far wants an acknowledgement.
+    pub fn is_ack_eliciting(&self) -> bool {
+        self.ack_eliciting
+    }
+
+    /// Notes that `control` is in this packet, if its frame fits. Returns whether it did.
+    pub fn write_control(&mut self, control: Control, frame: &Frame<'_>) -> bool {
+        let fits = self.write(frame);
+        if fits {
+            self.contents.control |= control;
+        }
+        fits
+    }
+
+    /// Writes a frame that nobody needs to hear about again. Returns whether it fitted.
+    pub fn write(&mut self, frame: &Frame<'_>) -> bool {
+        if frame.encoded_bytes() > self.room() {
+            return false;
+        }
+        frame.encode(&mut self.writer);
+        self.ack_eliciting |= frame.is_ack_eliciting();
+        true
+    }
+
+    /// Writes an ACK frame whose largest number is `largest`.
+    pub fn write_ack(&mut self, largest: u64, encode: impl FnOnce(&mut Writer<'a>) -> usize) {
+        encode(&mut self.writer);
+        self.contents.acked_up_to = Some(largest);
+    }
+
+    /// Bytes of payload that fit in a STREAM frame of `channel` at `offset`; `None` when this packet takes no more.
+    pub fn stream_room(&self, channel: u64, offset: u64) -> Option<usize> {
+        self.contents.streams.iter().position(Option::is_none)?;
+        let overhead = frame::stream_overhead(channel, offset, self.room());
+        self.room().checked_sub(overhead)
+    }
+
+    /// Writes a STREAM frame; `fill` copies its payload.
+    pub fn write_stream(&mut self, channel: u64, range: StreamRange, fill: impl FnOnce(&mut [u8])) {
+        let len = range.len as usize;
+        frame::encode_stream_header(&mut self.writer, channel, range.offset, len, range.fin);
+        fill(&mut self.writer.spare_mut()[..len]);
+        self.writer.advance(len);
+        let slot = self.contents.streams.iter_mut().find(|slot| slot.is_none());
+        *slot.expect("stream_room() said that there is a slot") = Some(range);
+        self.ack_eliciting = true;
+    }
+
+    /// Ends the packet; frames of fewer than four bytes are padded.
+    pub fn finish(mut self) -> Built {
+        let payload = self.writer.position() - self.header_bytes;
+        if payload < MIN_PAYLOAD {
+            self.pad(MIN_PAYLOAD - payload);
+        }
+        Built {
+            bytes: self.writer.position() + self.tag_bytes,
+            pn: self.pn,
+            pn_offset: self.pn_offset,
+            pn_bytes: self.header_bytes - self.pn_offset,
+            contents: self.contents,
+            ack_eliciting: self.ack_eliciting,
+        }
+    }
+
+    /// Adds `bytes` of PADDING, or as many as fit.
+    pub fn pad(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.room());
+        self.writer.spare_mut()[..bytes].fill(0);
+        self.writer.advance(bytes);
+    }
+}
