@@ -1,0 +1,137 @@
+//! From a datagram to the receiving half: parse, open, refuse what was seen before. Sans-IO.
+//!
+//! Opening happens first and for a whole batch, so that the lock of the pipe is held only for delivery.
+
+use crate::crypto::engine::Opener;
+use crate::crypto::replay::ReplayWindow;
+use crate::proto::path::PathId;
+use crate::proto::recv_half::{Opened, RecvHalf, Sink};
+use crate::proto::update::Update;
+use crate::wire::packet::{self, ConnectionId, Decoded};
+use std::ops::Range;
+use std::time::Instant;
+
+/// What became of datagrams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IntakeCounters {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) auth_failures: u64,
+}
+
+/// Where in a datagram the payload of an opened packet stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pn: u64,
+    payload: Range<usize>,
+    bytes: u64,
+}
+
+/// What a batch of datagrams has in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) path: PathId,
+    pub(crate) received_at: Instant,
+    /// The offset up to which we let the peer send.
+    pub(crate) limit: u64,
+}
+
+/// See the module.
+pub(crate) struct Intake {
+    opener: Box<dyn Opener>,
+    replay: ReplayWindow,
+    half: RecvHalf,
+    local_id: ConnectionId,
+    highest_opened: Option<u64>,
+    counters: IntakeCounters,
+}
+
+impl Intake {
+    /// `dropped` datagrams were not authentic during the handshake.
+    pub(crate) fn new(opener: Box<dyn Opener>, half: RecvHalf, local_id: ConnectionId, dropped: u64) -> Self {
+        Self {
+            opener,
+            replay: ReplayWindow::default(),
+            half,
+            local_id,
+            highest_opened: None,
+            counters: IntakeCounters {
+                auth_failures: dropped,
+                ..IntakeCounters::default()
+            },
+        }
+    }
+
+    pub(crate) fn counters(&self) -> IntakeCounters {
+        self.counters
+    }
+
+    pub(crate) fn half(&self) -> &RecvHalf {
+        &self.half
+    }
+
+    /// Opens a datagram in place. `None`: not for us, not authentic, or seen before; it was counted.
+    pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Found> {
+        let Ok(Decoded::Short(header)) = packet::decode(datagram) else {
+            // A late handshake packet is no fault.
+            return None;
+        };
+        let found = (header.destination_id == self.local_id).then(|| self.open_short(datagram, header.pn_offset));
+        match found.flatten() {
+            None => {
+                self.counters.auth_failures += 1;
+                None
+            }
+            Some(found) => {
+                self.counters.packets += 1;
+                self.counters.bytes += found.bytes;
+                if self.replay.insert(found.pn) {
+                    Some(found)
+                } else {
+                    self.counters.duplicates += 1;
+                    None
+                }
+            }
+        }
+    }
+
+    fn open_short(&mut self, datagram: &mut [u8], pn_offset: usize) -> Option<Found> {
+        let pn_bytes = self.opener.unprotect_header(datagram, pn_offset).ok()?;
+        let header_bytes = pn_offset + pn_bytes;
+        let truncated = datagram
+            .get(pn_offset..header_bytes)?
+            .iter()
+            .fold(0, |pn, &byte| pn << 8 | u64::from(byte));
+        let pn = packet::expand_packet_number(truncated, pn_bytes, self.highest_opened);
+        let bytes = datagram.len() as u64;
+        let payload_bytes = self.opener.open(pn, datagram, header_bytes).ok()?;
+        self.highest_opened = self.highest_opened.max(Some(pn));
+        Some(Found {
+            pn,
+            payload: header_bytes..header_bytes + payload_bytes,
+            bytes,
+        })
+    }
+
+    /// Hands an opened packet to the receiving half. `datagram` is what [`Intake::open`] worked on.
+    pub(crate) fn handle(
+        &mut self,
+        found: &Found,
+        datagram: &[u8],
+        arrival: &Arrival,
+        sink: &mut impl Sink,
+        update: &mut Update,
+    ) {
+        let payload = &datagram[found.payload.clone()];
+        let opened = Opened {
+            pn: found.pn,
+            payload,
+            received_at: arrival.received_at,
+            path: arrival.path,
+            bytes: found.bytes,
+        };
+        self.half.handle_packet(&opened, arrival.limit, sink, update);
+        update.generation = self.opener.generation();
+    }
+}

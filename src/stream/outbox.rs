@@ -1,0 +1,255 @@
+//! Bytes on their way from the application to the send thread, bounded in bytes.
+//!
+//! Small writes gather in one open chunk while the sender is busy; it takes all there is in one go. Acknowledged
+//! chunks come back to be filled again.
+
+use super::monitor::Monitor;
+use crate::error::{Limit, StreamError};
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+/// Largest chunk, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// Writes of at least this many bytes are copied without the lock, in chunks of their own.
+const COPY_UNLOCKED: usize = 16 * 1024;
+/// Empty chunks kept for reuse while data flows.
+const SPARE_CHUNKS: usize = 16;
+/// Writers are woken only when they can write this much, or a quarter of the buffer: each wake-up costs more than
+/// copying 64 KiB.
+const WAKE_ROOM: u64 = 128 * 1024;
+/// The buffer before anything is known of the path, in bytes.
+const INITIAL_LIMIT: u64 = 256 * 1024;
+
+#[derive(Debug)]
+struct State {
+    chunks: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+    /// Written or promised, and not acknowledged.
+    held: u64,
+    limit: u64,
+    written: u64,
+    finished: bool,
+    error: Option<StreamError>,
+}
+
+impl State {
+    fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.held)
+    }
+
+    fn check(&self) -> Result<(), StreamError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        if self.finished {
+            return Err(StreamError::BrokenPipe {
+                reason: "this side has ended its direction".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self
+                .chunks
+                .back()
+                .map_or(0, |chunk| chunk.capacity().min(CHUNK).saturating_sub(chunk.len()));
+            if room == 0 {
+                let chunk = self
+                    .spare
+                    .pop()
+                    .unwrap_or_else(|| Vec::with_capacity(rest.len().clamp(1024, CHUNK)));
+                self.chunks.push_back(chunk);
+                continue;
+            }
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.chunks
+                .back_mut()
+                .expect("there is room in a chunk")
+                .extend_from_slice(now);
+            rest = later;
+        }
+    }
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Not at all: `WouldBlock`.
+    None,
+    /// Until it can go on.
+    Forever,
+    /// At most this long.
+    For(Duration),
+}
+
+impl Patience {
+    /// The moment at which it ends.
+    #[expect(clippy::disallowed_methods, reason = "a time-out of the application starts now")]
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::None => Some(Instant::now()),
+            Self::Forever => None,
+            Self::For(length) => Instant::now().checked_add(length),
+        }
+    }
+
+    /// What to say when it has ended. `None` stands for `WouldBlock`.
+    pub(crate) fn exceeded(self, limit: Limit) -> Option<StreamError> {
+        match self {
+            Self::None => None,
+            Self::Forever => Some(StreamError::TimedOut {
+                limit,
+                after: Duration::MAX,
+            }),
+            Self::For(after) => Some(StreamError::TimedOut { limit, after }),
+        }
+    }
+}
+
+/// What a writer found under the lock.
+enum Step {
+    /// Small: it is written.
+    Done(usize),
+    /// Large: so many bytes are promised to it, to be copied without the lock.
+    Copy(usize, Vec<u8>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Outbox(Monitor<State>);
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self(Monitor::new(State {
+            chunks: VecDeque::new(),
+            spare: Vec::new(),
+            held: 0,
+            limit: INITIAL_LIMIT,
+            written: 0,
+            finished: false,
+            error: None,
+        }))
+    }
+
+    /// Writes as much of `buf` as fits, at least one byte, waiting for room if there is none. `Ok(None)`: no room in
+    /// time.
+    pub(crate) fn write(&self, buf: &[u8], patience: Patience) -> Result<Option<usize>, StreamError> {
+        if buf.is_empty() {
+            return self.0.with(|state, _| state.check()).map(|()| Some(0));
+        }
+        let attempt = |state: &mut State| -> Option<Result<Step, StreamError>> {
+            if let Err(error) = state.check() {
+                return Some(Err(error));
+            }
+            let room = state.room();
+            if room == 0 {
+                return None;
+            }
+            let n = buf.len().min(room as usize);
+            if n < COPY_UNLOCKED {
+                state.held += n as u64;
+                state.written += n as u64;
+                state.append(&buf[..n]);
+                return Some(Ok(Step::Done(n)));
+            }
+            let n = n.min(CHUNK);
+            state.held += n as u64;
+            Some(Ok(Step::Copy(
+                n,
+                state.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK)),
+            )))
+        };
+        let step = match self.0.with(|state, _| attempt(state)) {
+            Some(step) => step,
+            None => match self.0.wait(patience.deadline(), |state, _| attempt(state)) {
+                Some(step) => step,
+                None => return Ok(None),
+            },
+        };
+        match step? {
+            Step::Done(n) => Ok(Some(n)),
+            Step::Copy(n, mut chunk) => {
+                chunk.extend_from_slice(&buf[..n]);
+                self.0.with(|state, _| {
+                    if let Err(error) = state.check() {
+                        state.held -= n as u64;
+                        return Err(error);
+                    }
+                    state.written += n as u64;
+                    state.chunks.push_back(chunk);
+                    Ok(Some(n))
+                })
+            }
+        }
+    }
+
+    /// Nothing more will be written. `false` if that was so before.
+    pub(crate) fn finish(&self) -> bool {
+        self.0.with(|state, wake| {
+            wake.all();
+            !mem::replace(&mut state.finished, true)
+        })
+    }
+
+    /// Nothing can be written any more; writers get `error`.
+    pub(crate) fn fail(&self, error: StreamError) {
+        self.0.with(|state, wake| {
+            state.error.get_or_insert(error);
+            state.chunks.clear();
+            state.spare.clear();
+            wake.all();
+        });
+    }
+
+    /// Bytes that the application has written.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.with(|state, _| state.written)
+    }
+
+    /// Bytes written and not acknowledged.
+    pub(crate) fn held(&self) -> u64 {
+        self.0.with(|state, _| state.held)
+    }
+
+    /// Why writing is over, if it is not by our own wish.
+    pub(crate) fn error(&self) -> Option<StreamError> {
+        self.0.with(|state, _| state.error.clone())
+    }
+
+    /// For the send thread: takes every chunk. Returns whether the application has finished.
+    pub(crate) fn take(&self, chunks: &mut VecDeque<Vec<u8>>) -> bool {
+        self.0.with(|state, _| {
+            mem::swap(&mut state.chunks, chunks);
+            state.finished
+        })
+    }
+
+    /// For the send thread: the peer has acknowledged `bytes` more, the buffer may hold `limit`, and `recycled` chunks
+    /// are empty again.
+    pub(crate) fn released(&self, bytes: u64, limit: u64, recycled: &mut Vec<Vec<u8>>) {
+        self.0.with(|state, wake| {
+            let before = state.room();
+            state.limit = limit;
+            state.held = state.held.saturating_sub(bytes);
+            while state.spare.len() < SPARE_CHUNKS
+                && let Some(chunk) = recycled.pop()
+            {
+                state.spare.push(chunk);
+            }
+            recycled.clear();
+            let room = state.room();
+            if wake.is_awaited() && room > before && room >= WAKE_ROOM.min(state.limit / 4) {
+                wake.all();
+            }
+        });
+    }
+
+    /// For the send thread: nothing is in flight. Gives memory back.
+    pub(crate) fn trim(&self) {
+        self.0.with(|state, _| state.spare = Vec::new());
+    }
+}

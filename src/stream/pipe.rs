@@ -1,0 +1,454 @@
+//! In-order bytes on their way from the receive thread to the application, with the receive window beside them.
+//!
+//! ```text
+//!   RECV THREAD --deliver--> pages (one lock a batch) --all at once--> reader --read()--> application
+//!                                                          |
+//!                                     limit (atomic) <-----+-----> mailbox: MAX_DATA, CONSUMED
+//! ```
+//!
+//! The reader takes all pages in one go and copies without the lock that the receive thread needs.
+
+use super::mailbox::Mailbox;
+use super::monitor::Monitor;
+use super::outbox::Patience;
+use crate::error::StreamError;
+use crate::proto::flow::RecvWindow;
+use crate::proto::recv_half::Sink;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Size of a full page in bytes. Small packets grow a page from [`FIRST_PAGE`].
+const PAGE: usize = 32 * 1024;
+/// Size in bytes of the first page of a quiet stream.
+const FIRST_PAGE: usize = 2 * 1024;
+/// Empty pages kept for reuse while data flows.
+const SPARE_PAGES: usize = 8;
+
+/// How the stream ends for the reader.
+#[derive(Clone, Debug)]
+enum End {
+    /// With a FIN: everything was delivered.
+    Whole,
+    /// Otherwise: what was delivered is a prefix.
+    Cut(StreamError),
+}
+
+#[derive(Debug)]
+struct State {
+    pages: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+    delivered: u64,
+    /// Bytes that wait elsewhere for what is missing before them.
+    gapped: u64,
+    end: Option<End>,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    pages: VecDeque<Vec<u8>>,
+    /// Bytes of the first page that were read.
+    taken: usize,
+    window: RecvWindow,
+    consumed: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    shared: Monitor<State>,
+    reader: Mutex<Reader>,
+    limit: AtomicU64,
+    read: AtomicU64,
+    min_rtt_ns: AtomicU64,
+}
+
+/// What a pipe counts, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Came in order.
+    pub(crate) delivered: u64,
+    /// Went to the application.
+    pub(crate) read: u64,
+    /// Are held for it, behind gaps too.
+    pub(crate) held: u64,
+}
+
+/// What a read found.
+enum Found {
+    Bytes(usize),
+    End,
+}
+
+impl Pipe {
+    /// A pipe with a window of `initial` bytes, already promised to the peer, that may grow to `max` bytes.
+    pub(crate) fn new(initial: u64, max: u64) -> Self {
+        Self {
+            shared: Monitor::new(State {
+                pages: VecDeque::new(),
+                spare: Vec::new(),
+                delivered: 0,
+                gapped: 0,
+                end: None,
+                stopped: false,
+            }),
+            reader: Mutex::new(Reader {
+                pages: VecDeque::new(),
+                taken: 0,
+                window: RecvWindow::new(initial, max),
+                consumed: false,
+            }),
+            limit: AtomicU64::new(initial),
+            read: AtomicU64::new(0),
+            min_rtt_ns: AtomicU64::new(0),
+        }
+    }
+
+    // --- For the receive thread.
+
+    /// The offset up to which the peer may send.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// Runs `fill` with the end of the pipe under one lock.
+    pub(crate) fn deliver<R>(&self, fill: impl FnOnce(&mut PipeSink<'_>) -> R) -> R {
+        self.shared.with(|state, wake| {
+            let before = state.delivered;
+            let mut sink = PipeSink { state, ended: false };
+            let result = fill(&mut sink);
+            // A thread that waits has found the pipe empty, or with less than it wants.
+            if sink.ended || (wake.is_awaited() && sink.state.delivered > before) {
+                wake.all();
+            }
+            result
+        })
+    }
+
+    // --- For the send thread.
+
+    /// Lowest round-trip time: the measure for the window.
+    pub(crate) fn set_min_rtt(&self, min_rtt: Duration) {
+        self.min_rtt_ns.store(min_rtt.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Nothing more will come. A stream that has its end keeps it.
+    pub(crate) fn fail(&self, error: impl FnOnce(u64) -> StreamError) {
+        self.shared.with(|state, wake| {
+            let delivered = state.delivered;
+            state.end.get_or_insert_with(|| End::Cut(error(delivered)));
+            wake.all();
+        });
+    }
+
+    // --- For the application.
+
+    /// How much came, went and stays.
+    pub(crate) fn counts(&self) -> Counts {
+        self.shared.with(|state, _| {
+            let (delivered, read) = (state.delivered, self.read.load(Ordering::Relaxed));
+            let unread = if state.stopped {
+                0
+            } else {
+                delivered.saturating_sub(read)
+            };
+            Counts {
+                delivered,
+                read,
+                held: unread + state.gapped,
+            }
+        })
+    }
+
+    /// Ends reading: reads return 0 from now on and what comes is dropped.
+    pub(crate) fn stop(&self) {
+        self.shared.with(|state, wake| {
+            state.stopped = true;
+            state.pages.clear();
+            state.spare.clear();
+            wake.all();
+        });
+    }
+
+    /// Reads into `bufs` in order. `Ok(None)`: nothing came in time.
+    pub(crate) fn read(
+        &self,
+        bufs: &mut [&mut [u8]],
+        patience: Patience,
+        mailbox: &Mailbox,
+    ) -> Result<Option<usize>, StreamError> {
+        self.read_with(patience, mailbox, |reader| {
+            let mut n = 0;
+            for buf in bufs.iter_mut() {
+                n += reader.copy(buf);
+            }
+            (n, n)
+        })
+    }
+
+    /// Copies what the next read would return, and leaves it there. `Ok(None)`: nothing came in time.
+    pub(crate) fn peek(
+        &self,
+        buf: &mut [u8],
+        patience: Patience,
+        mailbox: &Mailbox,
+    ) -> Result<Option<usize>, StreamError> {
+        self.read_with(patience, mailbox, |reader| (reader.peek(buf), 0))
+    }
+
+    /// Reads at least `n` bytes unless the stream ends before. `Ok(None)`: they did not come in time, and nothing was
+    /// taken. A stream that was cut before them is an error, and what came can still be read.
+    pub(crate) fn read_at_least(
+        &self,
+        buf: &mut [u8],
+        n: usize,
+        patience: Patience,
+        mailbox: &Mailbox,
+    ) -> Result<Option<usize>, StreamError> {
+        self.require(n as u64, mailbox)?;
+        let deadline = patience.deadline();
+        loop {
+            let unread = |state: &State| (state.delivered - self.read.load(Ordering::Relaxed)) as usize;
+            let came = self.shared.wait(deadline, |state, _| match &state.end {
+                _ if unread(state) >= n || state.stopped => Some(Ok(())),
+                Some(End::Cut(error)) => Some(Err(error.clone())),
+                Some(End::Whole) => Some(Ok(())),
+                None => None,
+            });
+            match came {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(())) => {}
+            }
+            let mut have = 0;
+            // What is there may stand in pages of both sides; each read takes from one.
+            while have < buf.len() {
+                match self.try_read(mailbox, &mut |reader: &mut Reader| {
+                    let n = reader.copy(&mut buf[have..]);
+                    (n, n)
+                }) {
+                    Ok(Some(Found::Bytes(more))) => have += more,
+                    Ok(Some(Found::End)) => return Ok(Some(have)),
+                    Err(error) if have == 0 => return Err(error),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            // Fewer: another reader was quicker, and what is missing may still come.
+            if have > 0 || n == 0 {
+                return Ok(Some(have));
+            }
+        }
+    }
+
+    /// Lets the peer send enough for a read of `n` bytes.
+    fn require(&self, n: u64, mailbox: &Mailbox) -> Result<(), StreamError> {
+        let mut reader = self.reader.lock();
+        if !reader.window.require(n) {
+            let reason = format!("{n} bytes at once are more than the receive window may hold");
+            return Err(StreamError::Invalid { reason });
+        }
+        // The peer may not have been told yet of all that the window holds.
+        if reader.window.read() + n <= reader.window.advertised() {
+            return Ok(());
+        }
+        self.move_limit(&mut reader, mailbox);
+        Ok(())
+    }
+
+    fn read_with(
+        &self,
+        patience: Patience,
+        mailbox: &Mailbox,
+        mut copy: impl FnMut(&mut Reader) -> (usize, usize),
+    ) -> Result<Option<usize>, StreamError> {
+        let mut deadline = None;
+        loop {
+            match self.try_read(mailbox, &mut copy)? {
+                Some(Found::Bytes(n)) => return Ok(Some(n)),
+                Some(Found::End) => return Ok(Some(0)),
+                None => {}
+            }
+            if deadline.is_none() {
+                deadline = Some(patience.deadline());
+            }
+            let came = self.shared.wait(deadline.flatten(), |state, _| {
+                // Another reader may hold pages that it has not read: only the counts tell.
+                let unread = state.delivered > self.read.load(Ordering::Relaxed);
+                (unread || state.end.is_some() || state.stopped).then_some(())
+            });
+            if came.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn try_read(
+        &self,
+        mailbox: &Mailbox,
+        copy: &mut impl FnMut(&mut Reader) -> (usize, usize),
+    ) -> Result<Option<Found>, StreamError> {
+        let mut reader = self.reader.lock();
+        if reader.pages.is_empty() {
+            let Reader { pages, window, .. } = &mut *reader;
+            let (end, stopped) = self.shared.with(|state, _| {
+                mem::swap(&mut state.pages, pages);
+                (state.end.clone(), state.stopped)
+            });
+            if stopped {
+                return Ok(Some(Found::End));
+            }
+            if pages.is_empty() {
+                return match end {
+                    None => Ok(None),
+                    Some(End::Cut(error)) => Err(error),
+                    Some(End::Whole) => {
+                        let final_size = window.read();
+                        if !mem::replace(&mut reader.consumed, true) {
+                            mailbox.post(|letters| letters.consumed = Some(final_size));
+                        }
+                        Ok(Some(Found::End))
+                    }
+                };
+            }
+        }
+        let (seen, taken) = copy(&mut reader);
+        if reader.window.consumed(taken as u64) {
+            self.move_limit(&mut reader, mailbox);
+        }
+        self.read.store(reader.window.read(), Ordering::Relaxed);
+        let emptied = reader.pop_emptied();
+        drop(reader);
+        if let Some(page) = emptied {
+            self.shared.with(|state, _| {
+                if state.spare.len() < SPARE_PAGES && page.capacity() >= PAGE {
+                    state.spare.push(page);
+                }
+            });
+        }
+        Ok(Some(Found::Bytes(seen)))
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the window is tuned by the pace of the application"
+    )]
+    fn move_limit(&self, reader: &mut Reader, mailbox: &Mailbox) {
+        let min_rtt = Duration::from_nanos(self.min_rtt_ns.load(Ordering::Relaxed));
+        let limit = reader.window.next_limit(Instant::now(), min_rtt);
+        // The receive thread must know it before the peer does.
+        self.limit.store(limit, Ordering::Release);
+        mailbox.post(|letters| letters.advertise = letters.advertise.max(limit));
+    }
+
+    /// Nothing flows: gives memory back.
+    pub(crate) fn trim(&self) {
+        self.shared.with(|state, _| state.spare = Vec::new());
+    }
+}
+
+impl Reader {
+    fn peek(&self, buf: &mut [u8]) -> usize {
+        let (mut n, mut skip) = (0, self.taken);
+        for page in &self.pages {
+            let part = &page[skip..];
+            let take = part.len().min(buf.len() - n);
+            buf[n..n + take].copy_from_slice(&part[..take]);
+            n += take;
+            skip = 0;
+        }
+        n
+    }
+
+    /// Copies from the pages at hand; a page that was read stays at the front until [`Reader::pop_emptied`].
+    fn copy(&mut self, buf: &mut [u8]) -> usize {
+        let mut n = 0;
+        while n < buf.len() {
+            let Some(page) = self.pages.front() else {
+                break;
+            };
+            let part = &page[self.taken..];
+            if part.is_empty() {
+                if self.pages.len() == 1 {
+                    break;
+                }
+                self.pages.pop_front();
+                self.taken = 0;
+                continue;
+            }
+            let take = part.len().min(buf.len() - n);
+            buf[n..n + take].copy_from_slice(&part[..take]);
+            n += take;
+            self.taken += take;
+        }
+        n
+    }
+
+    fn pop_emptied(&mut self) -> Option<Vec<u8>> {
+        let page = self.pages.front()?;
+        if self.taken < page.len() {
+            return None;
+        }
+        self.taken = 0;
+        self.pages.pop_front().map(|mut page| {
+            page.clear();
+            page
+        })
+    }
+}
+
+/// The end of the pipe that the receive thread fills, under its lock.
+pub(crate) struct PipeSink<'a> {
+    state: &'a mut State,
+    ended: bool,
+}
+
+impl PipeSink<'_> {
+    /// So many bytes wait for what is missing before them.
+    pub(crate) fn set_gapped(&mut self, bytes: u64) {
+        self.state.gapped = bytes;
+    }
+}
+
+impl Sink for PipeSink<'_> {
+    fn deliver(&mut self, bytes: &[u8]) {
+        let state = &mut *self.state;
+        state.delivered += bytes.len() as u64;
+        if state.stopped {
+            return;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = state.pages.back().map_or(0, |page| page.capacity() - page.len());
+            if room == 0 {
+                let page = state.spare.pop().unwrap_or_else(|| {
+                    // The first page of a quiet stream is small; pages behind others are full size.
+                    let small = state.pages.is_empty() && rest.len() <= FIRST_PAGE;
+                    Vec::with_capacity(if small { FIRST_PAGE } else { PAGE })
+                });
+                state.pages.push_back(page);
+                continue;
+            }
+            let (now, later) = rest.split_at(rest.len().min(room));
+            state
+                .pages
+                .back_mut()
+                .expect("there is room in a page")
+                .extend_from_slice(now);
+            rest = later;
+        }
+    }
+
+    fn end(&mut self) {
+        self.state.end.get_or_insert(End::Whole);
+        self.ended = true;
+    }
+
+    fn reset(&mut self, _code: u64) {
+        let reason = "the peer abandoned its direction".into();
+        self.state.end.get_or_insert(End::Cut(StreamError::Reset { reason }));
+        self.ended = true;
+    }
+}

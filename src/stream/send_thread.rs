@@ -1,0 +1,403 @@
+//! The send thread of a stream: the only writer to the wire, and the owner of the sending half.
+//!
+//! One visible loop: take what waits; let the half digest it; fill and send batches; publish; wait for the doorbell,
+//! or for the pacer.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the driver of the sending half reads the clock once a round"
+)]
+
+use super::connection::{Bury, Connection, Tombstone};
+use super::mailbox::Letters;
+use super::outlet::{Filled, Outlet};
+use crate::error::{Limit, StreamError};
+use crate::proto::update::Close;
+use crate::proto::{Ended, LONGEST_CLOSE_WAIT};
+use crate::stats::Stats;
+use crate::subsystem::{Batch, Buffer, PacketTx, Sent};
+use crate::wire::close_code;
+use crate::wire::packet::ConnectionId;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Bytes sent before the mailbox is looked at again.
+const BURST: usize = 128 * 1024;
+/// Waits of the pacer shorter than this are spun: to sleep and to be woken takes longer.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
+/// A carrier that takes nothing is asked again after this long, so that the end of the stream is noticed meanwhile.
+const STALL_LOOK: Duration = Duration::from_millis(100);
+/// Probe time-outs that a listener answers for a stream that has ended (RFC 9000, section 10.2).
+///
+/// More than three, for a peer whose packets were lost has backed off: this long it sends at least four probes.
+const TOMBSTONE_PTOS: u32 = 15;
+
+struct Driver<'a> {
+    connection: &'a Connection,
+    outlet: Outlet,
+    tx: Box<dyn PacketTx>,
+    arm: Sender<Instant>,
+    armed: Option<Instant>,
+    chunks: VecDeque<Vec<u8>>,
+    recycled: Vec<Vec<u8>>,
+    timer_fired: bool,
+    /// What kind of error ended the carrier.
+    carrier_error: Option<io::ErrorKind>,
+    stalled_since: Option<Instant>,
+    finished: bool,
+    /// Acknowledged bytes that the outbox knows of.
+    released: u64,
+    /// The last packets sent after the connection closed, for the tombstone.
+    close_packet: Option<Vec<u8>>,
+    keeps_close: bool,
+}
+
+/// Runs until the connection is closed and its last packet sent.
+pub(crate) fn run(
+    connection: &Arc<Connection>,
+    outlet: Outlet,
+    tx: Box<dyn PacketTx>,
+    doorbell: &Receiver<()>,
+    arm: Sender<Instant>,
+    bury: Option<Bury>,
+    local_id: ConnectionId,
+) {
+    let mut driver = Driver {
+        connection,
+        outlet,
+        tx,
+        arm,
+        armed: None,
+        chunks: VecDeque::new(),
+        recycled: Vec::new(),
+        timer_fired: false,
+        carrier_error: None,
+        stalled_since: None,
+        finished: false,
+        released: 0,
+        close_packet: None,
+        keeps_close: bury.is_some(),
+    };
+    let mut letters = Letters::default();
+    loop {
+        connection.mailbox.take(&mut letters);
+        let now = Instant::now();
+        driver.read(&mut letters, now);
+        let more = driver.transmit(now);
+        driver.publish(now);
+        if driver.is_over() {
+            break;
+        }
+        if !more {
+            driver.wait(doorbell);
+        }
+    }
+    if let Some(bury) = bury {
+        let keep = TOMBSTONE_PTOS * driver.outlet.half.pto().min(LONGEST_CLOSE_WAIT);
+        bury(Tombstone {
+            local_id,
+            close: driver.close_packet.take(),
+            keep,
+        });
+    }
+}
+
+impl Driver<'_> {
+    /// Lets the half digest all that has happened.
+    fn read(&mut self, letters: &mut Letters, now: Instant) {
+        let half = &mut self.outlet.half;
+        let generation = letters.update.generation;
+        half.handle_update(now, &mut letters.update);
+        if letters.advertise > 0 {
+            half.advertise(std::mem::take(&mut letters.advertise));
+        }
+        if let Some(final_size) = letters.consumed.take() {
+            half.consumed(final_size);
+        }
+        if let Some(nodelay) = letters.nodelay.take() {
+            half.set_nodelay(nodelay);
+        }
+        let finished = self.connection.outbox.take(&mut self.chunks);
+        for chunk in self.chunks.drain(..) {
+            half.write(chunk);
+        }
+        if finished && !self.finished {
+            self.finished = true;
+            half.finish();
+        }
+        if std::mem::take(&mut letters.stop_reading) {
+            half.stop_reading();
+        }
+        if std::mem::take(&mut letters.abandon) {
+            half.abandon(now);
+        }
+        if std::mem::take(&mut letters.abort) || std::mem::take(&mut letters.panicked) {
+            half.abort(now);
+        }
+        if let Some((kind, reason)) = letters.carrier_lost.take() {
+            self.carrier_error.get_or_insert(kind);
+            half.carrier_lost(reason);
+        }
+        self.timer_fired = std::mem::take(&mut letters.expired);
+        if self.timer_fired {
+            self.armed = None;
+        }
+        half.close_if_complete(now);
+        self.outlet.follow(generation);
+    }
+
+    /// Sends what may be sent now. `true`: there may be more.
+    fn transmit(&mut self, now: Instant) -> bool {
+        if self.is_stalled() {
+            return true;
+        }
+        if self.outlet.half.next_timeout().is_some_and(|at| at <= now) {
+            self.outlet.half.handle_timeout(now);
+        }
+        let mut sent = 0;
+        while sent < BURST {
+            let mut buffer = self.tx.pool().take();
+            let max_packets = self.tx.max_segments(self.outlet.half.packet_bytes());
+            let Some(filled) = self.outlet.fill(now, buffer.spare_mut(), max_packets) else {
+                self.outlet.half.note_app_limited();
+                return false;
+            };
+            sent += filled.bytes;
+            buffer.set_len(filled.bytes);
+            if !self.send(buffer, &filled, now) {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// `false`: the carrier must be waited for.
+    fn send(&mut self, buffer: Buffer, filled: &Filled, now: Instant) -> bool {
+        if self.keeps_close && self.outlet.half.ended().is_some() {
+            self.close_packet = Some(buffer.to_vec());
+        }
+        let path = self.connection.path_of(filled.path);
+        let batch = Batch {
+            buffer,
+            segment_bytes: filled.segment_bytes,
+            path,
+            ecn: None,
+        };
+        match self.tx.send(batch) {
+            Ok(Sent::Taken) => true,
+            Ok(Sent::Pending) => {
+                self.stalled_since = Some(now);
+                false
+            }
+            // An ICMP message proves nothing once the peer has shown that it is there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => true,
+            Err(error) => {
+                self.carrier_error.get_or_insert(error.kind());
+                self.outlet.half.carrier_lost(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Waits a little for a carrier that has not taken everything. Nothing new is built meanwhile, and loss timers
+    /// stand still: what the carrier has not taken cannot be lost.
+    fn is_stalled(&mut self) -> bool {
+        let Some(since) = self.stalled_since else {
+            return false;
+        };
+        let result = self.tx.flush(Some(Instant::now() + STALL_LOOK));
+        self.connection.note_wakeup();
+        let now = Instant::now();
+        match result {
+            Ok(Sent::Taken) => {
+                self.stalled_since = None;
+                self.outlet.half.handle_stall(since, now);
+            }
+            Ok(Sent::Pending) => self.outlet.half.handle_end_timeout(now),
+            Err(error) => {
+                self.stalled_since = None;
+                self.carrier_error.get_or_insert(error.kind());
+                self.outlet.half.carrier_lost(error.to_string());
+            }
+        }
+        self.stalled_since.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        let half = &self.outlet.half;
+        // A listener answers late packets in our place once the close is on the wire.
+        half.is_closed() || (self.close_packet.is_some() && self.stalled_since.is_none())
+    }
+
+    /// Tells everybody else how far we are.
+    fn publish(&mut self, now: Instant) {
+        let half = &mut self.outlet.half;
+        let (ack_after, ack_timer_runs) = half.look_after();
+        self.connection.mailbox.set_look_after(ack_after, ack_timer_runs);
+        while let Some(chunk) = half.poll_recycled() {
+            self.recycled.push(chunk);
+        }
+        let progress = half.progress();
+        let acked = progress.acked_offset - self.released;
+        self.released = progress.acked_offset;
+        self.connection
+            .outbox
+            .released(acked, progress.buffer_limit, &mut self.recycled);
+        self.connection.pipe.set_min_rtt(half.rtt().min_rtt());
+        if let Some(next) = half
+            .next_timeout()
+            .filter(|at| self.armed.is_none_or(|armed| *at < armed))
+        {
+            // The timer thread never waits for us, so there is room at once. It is gone only after a panic.
+            let _ = self.arm.send(next.max(now));
+            self.armed = Some(next);
+        }
+        if progress.stopped.is_some() {
+            let reason = "the peer has stopped reading".into();
+            self.connection.outbox.fail(StreamError::BrokenPipe { reason });
+        }
+        *self.connection.snapshot.lock() = snapshot(half);
+        let ended = half.ended().map(|ended| {
+            let delivered = || self.connection.pipe.counts().delivered;
+            verdict(ended, self.connection.idle_timeout, self.carrier_error, delivered)
+        });
+        self.connection
+            .active_path
+            .store(half.active_path().0, Ordering::Relaxed);
+        let stopped = progress.stopped.is_some() || half.ended().is_some_and(is_gone);
+        self.connection.status.with(|status, wake| {
+            let before = (status.finished, status.consumed, status.stopped);
+            if before != (progress.finished, progress.consumed, stopped) {
+                wake.all();
+            }
+            status.finished = progress.finished;
+            status.consumed = progress.consumed;
+            status.stopped = stopped;
+        });
+        if let Some(result) = ended {
+            self.connection.end(&result);
+        }
+        if self.timer_fired && half.bytes_in_flight() == 0 && progress.unacked_bytes == 0 {
+            self.release_memory();
+        }
+    }
+
+    /// Nothing is on its way and the timer had time to fire: what is kept for speed goes back to the system.
+    fn release_memory(&mut self) {
+        self.outlet.half.release_memory();
+        self.connection.outbox.trim();
+        self.connection.pipe.trim();
+        self.tx.pool().trim();
+        self.chunks = VecDeque::new();
+        self.recycled = Vec::new();
+    }
+
+    fn wait(&mut self, doorbell: &Receiver<()>) {
+        match self.outlet.half.next_paced() {
+            None => {
+                // Disconnected cannot be: the mailbox lives in the connection, which we hold.
+                let _ = doorbell.recv();
+                self.connection.note_wakeup();
+            }
+            Some(at) if at.saturating_duration_since(Instant::now()) < SHORTEST_SLEEP => {
+                while Instant::now() < at && doorbell.is_empty() {
+                    std::hint::spin_loop();
+                }
+                let _ = doorbell.try_recv();
+            }
+            Some(at) => {
+                let _ = doorbell.recv_deadline(at);
+                self.connection.note_wakeup();
+            }
+        }
+    }
+}
+
+/// Gauges and counters of the sending half.
+pub(crate) fn snapshot(half: &crate::proto::SendHalf) -> Stats {
+    let (counters, rtt, controller) = (half.counters(), half.rtt(), half.controller());
+    let progress = half.progress();
+    let rate = controller.pacing_rate(rtt);
+    Stats {
+        packets_sent: counters.packets_sent,
+        bytes_sent: counters.bytes_sent,
+        acknowledged_bytes: progress.acked_offset,
+        retransmitted_bytes: counters.retransmitted_bytes,
+        lost_packets: counters.lost_packets,
+        spurious_losses: counters.spurious_losses,
+        probe_timeouts: counters.probe_timeouts,
+        cwnd_bytes: controller.window(),
+        ssthresh_bytes: controller.ssthresh(),
+        in_flight_bytes: half.bytes_in_flight(),
+        rwnd_bytes: half.credit(),
+        smoothed_rtt: rtt.smoothed_rtt(),
+        rttvar: rtt.rttvar(),
+        min_rtt: rtt.min_rtt(),
+        latest_rtt: rtt.latest_rtt(),
+        pto: half.pto(),
+        pacing_bytes_per_sec: if rate == u64::MAX { 0 } else { rate },
+        pmtu_bytes: half.packet_bytes() as u64,
+        send_buffer_bytes: progress.unacked_bytes,
+        ..Stats::default()
+    }
+}
+
+/// What the application hears of the end.
+pub(crate) fn verdict(
+    ended: &Ended,
+    idle_timeout: Duration,
+    carrier_error: Option<io::ErrorKind>,
+    delivered: impl FnOnce() -> u64,
+) -> Result<(), StreamError> {
+    Err(match ended {
+        Ended::Complete => return Ok(()),
+        Ended::Aborted => StreamError::Aborted,
+        Ended::Peer(close) => return peer_verdict(close),
+        Ended::Violation(close) => StreamError::Violation {
+            reason: format!("the peer sent {}", close.reason),
+        },
+        Ended::Idle => StreamError::TimedOut {
+            limit: Limit::Idle,
+            after: idle_timeout,
+        },
+        Ended::KeysExhausted => StreamError::Reset {
+            reason: "the packet keys are used up".into(),
+        },
+        Ended::CarrierLost(reason) if carrier_error == Some(io::ErrorKind::InvalidData) => {
+            StreamError::Violation { reason: reason.clone() }
+        }
+        // It ended without a word of the peer: a reader without an end mark learns how far it got.
+        Ended::CarrierLost(_) if carrier_error == Some(io::ErrorKind::UnexpectedEof) => {
+            StreamError::Truncated { read: delivered() }
+        }
+        Ended::CarrierLost(reason) => StreamError::Reset {
+            reason: format!("the carrier failed ({reason})"),
+        },
+    })
+}
+
+/// The peer's application left without reading to the end.
+fn is_gone(ended: &Ended) -> bool {
+    matches!(ended, Ended::Peer(close) if close.code == close_code::APPLICATION_GONE)
+}
+
+fn peer_verdict(close: &Close) -> Result<(), StreamError> {
+    let reason = if close.reason.is_empty() {
+        close_code::name(close.code).to_string()
+    } else {
+        close.reason.clone()
+    };
+    match close.code {
+        // What is missing then shows itself: a reader without an end mark, a writer with unacknowledged bytes.
+        close_code::NO_ERROR | close_code::APPLICATION_GONE => Ok(()),
+        close_code::REFUSED => Err(StreamError::Refused { reason }),
+        close_code::ABORTED => Err(StreamError::Reset { reason }),
+        _ => Err(StreamError::Reset {
+            reason: format!("{reason} ({})", close_code::name(close.code)),
+        }),
+    }
+}
