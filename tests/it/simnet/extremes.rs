@@ -1,0 +1,75 @@
+//! The worst that a stream must survive, one thing at a time.
+
+use super::number;
+use super::scenario::spec;
+use securestream::proto::Config;
+use securestream::testing::{Network, Options};
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn half_of_all_packets_lost_both_ways_and_every_mebibyte_arrives() {
+    let bytes: Vec<u8> = (0..MIB).map(|i| (i * 31 % 251) as u8).collect();
+    for seed in 0..number("SIM_SEEDS").unwrap_or(20).min(100) {
+        let mut network = Network::new(seed, &spec("delay 20ms; loss 50%"));
+        let hours = Duration::from_secs(4 * 3600);
+        let arrived = network.transfer(&bytes, b"", hours);
+        let arrived =
+            arrived.unwrap_or_else(|error| panic!("seed {seed}, {:?}: {error}\n{network:?}", network.elapsed()));
+        assert!(arrived.0 == bytes, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_within_3_s_when_its_path_was_dead_for_30_s() {
+    for seed in 0..100 {
+        let healthy = spec("delay 20ms; rate 8mbit limit 60p");
+        let mut network = Network::new(seed, &healthy);
+        let bytes = vec![7; 64 << 10];
+        let mut buf = vec![0; 64 << 10];
+        let mut read = 0;
+        let mut go_on = |network: &mut Network| {
+            while network.client.write(&bytes).expect("the same connection") > 0 {}
+            while let Some(n) = network.server.read(&mut buf).expect("the same connection") {
+                read += n;
+            }
+            read
+        };
+        // Somewhere in the middle of the transfer, at another moment for each seed.
+        let before_the_hole = Duration::from_millis(300 + 7 * seed);
+        network.run_until(before_the_hole, |network| go_on(network) == usize::MAX);
+        network.replace(&spec("blackhole"));
+        network.run_until(Duration::from_secs(30), |network| go_on(network) == usize::MAX);
+        network.replace(&healthy);
+        let before = go_on(&mut network);
+        assert!(before > 0, "seed {seed}: the transfer had begun");
+        let went_on = network.run_until(Duration::from_secs(3), |network| go_on(network) > before);
+        assert!(went_on, "seed {seed}: {network:?}");
+    }
+}
+
+#[test]
+fn a_peer_whose_path_died_for_good_is_given_up() {
+    let mut network = Network::new(1, &spec("delay 20ms"));
+    network.run_until(Duration::from_secs(1), |_| false);
+    assert!(network.client.is_established() && network.server.is_established());
+    network.replace(&spec("blackhole"));
+    let idle = Config::default().idle_timeout + Duration::from_secs(15);
+    let ended = network.run_until(idle, |network| network.client.is_closed() && network.server.is_closed());
+    assert!(ended);
+    assert!(matches!(network.client.ended(), Some(Err(_))));
+}
+
+#[test]
+fn a_seed_repeats_a_run_exactly() {
+    let run = || {
+        let faults = spec("delay 20ms 10ms; loss 20%; reorder 5%; corrupt 2%");
+        let options = Options::default;
+        let mut network = Network::with_options(7, &faults, options(), options());
+        let result = network.transfer(&vec![1; MIB], &vec![2; MIB], Duration::from_secs(600));
+        assert!(result.is_ok());
+        (network.elapsed(), network.client.stats(), network.server.stats())
+    };
+    assert_eq!(format!("{:?}", run()), format!("{:?}", run()));
+}
