@@ -1,0 +1,22 @@
+//! The command-line tools. Each tool is one file whose `main` its binary calls; what they share lies beside them.
+//!
+//! ```text
+//!   bin/NAME.rs -> NAME::main -> args (words -> typed options) -> endpoint, output, signals, console -> exit code
+//! ```
+//!
+//! The tools use the public API of the library and nothing else. Standard output carries payload (or the result that
+//! was asked for) only; everything said to a person goes to standard error, through `console`.
+
+pub mod lab;
+pub mod receiver;
+pub mod sender;
+
+mod args;
+mod console;
+mod endpoint;
+mod exit;
+mod generate;
+mod logging;
+mod output;
+mod quantity;
+mod signals;

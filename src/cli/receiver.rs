@@ -1,0 +1,306 @@
+//! `stream-receiver`: what a peer sends goes to standard output, a file or a directory.
+//!
+//! ```text
+//!   Listener --accept--> stream --(one read)--> THREAD main --(write, flush)--> Output --commit at the verified end
+//!       '--- incidents --> THREAD "incidents" --> standard error
+//! ```
+
+use super::args::{self, Common, Tool};
+use super::console::Console;
+use super::endpoint::{self, Congestion, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::exit::{self, Exit, Failure, plain_words};
+use super::output::Target;
+use super::quantity::{Port, Span};
+use super::signals::Signals;
+use crate::stream::{Incident, Listener, Stream};
+use argh::{ArgsInfo, FromArgs};
+use crossbeam_channel::{Sender, select};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// The largest read of the stream.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// How long the sender has to hear that everything was read.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    description = "Receive a stream. Ends well when the verified end of the stream has come and everything is written.",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --output picture.jpg",
+    example = "{command_name} --udp --port 9000 | tar x",
+    example = "{command_name} --keep-open --output incoming/",
+    error_code(0, "The end of the stream was verified and everything is written."),
+    error_code(1, "Something failed here."),
+    error_code(2, "The command line makes no sense."),
+    error_code(3, "An identity was refused."),
+    error_code(4, "No connection."),
+    error_code(5, "The stream was cut or damaged: what came is not the whole."),
+    error_code(141, "The reader of the output went away before everything was written."),
+    error_code(128, "Plus the number of the signal that ended it.")
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+struct Options {
+    /// port to listen on (default: 7000; 0 takes a free one and says which)
+    #[argh(option, default = "Port(7000)", arg_name = "port")]
+    port: Port,
+    /// address to listen on (default: all interfaces)
+    #[argh(option, arg_name = "addr")]
+    bind: Option<String>,
+    /// packets over UDP instead of framed on TCP
+    #[argh(switch)]
+    udp: bool,
+    /// packets in clear: readable and unauthenticated
+    #[argh(switch)]
+    plain: bool,
+    /// where the payload goes (default: -, standard output); a file appears when it is whole, a directory gets numbered
+    /// files
+    #[argh(option, arg_name = "file")]
+    output: Option<String>,
+    /// serve one peer after another; --output is then a directory
+    #[argh(switch)]
+    keep_open: bool,
+    /// silence of the peer that ends a stream (default: 40s; the shorter one of both sides counts)
+    #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
+    idle_timeout: Span,
+    /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
+    #[argh(option, arg_name = "name")]
+    congestion: Option<Congestion>,
+    /// hand packets to the kernel one by one (UDP)
+    #[argh(switch)]
+    no_gso: bool,
+    /// say errors only
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// say more (-vv, -vvv: much more)
+    #[argh(switch, short = 'v')]
+    verbose: u8,
+    /// print the version
+    #[argh(switch, short = 'V')]
+    #[expect(dead_code, reason = "the conventions answer it before this is built")]
+    version: bool,
+    /// print a completion script or the manual page: bash, zsh, fish or man
+    #[argh(option, arg_name = "what")]
+    #[expect(dead_code, reason = "the conventions answer it before this is built")]
+    generate: Option<String>,
+}
+
+impl Common for Options {
+    fn quiet(&self) -> bool {
+        self.quiet
+    }
+    fn verbose(&self) -> u8 {
+        self.verbose
+    }
+}
+
+const TOOL: Tool = Tool {
+    name: "stream-receiver",
+    operand_hint: Some("--output"),
+    exclusive: &[&["--quiet", "--verbose"]],
+};
+
+/// Runs `stream-receiver` with the arguments of this process.
+pub fn main() -> ExitCode {
+    args::run(&TOOL, run)
+}
+
+fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+    let places = places(options)?;
+    let target = Target::new(options.output.as_deref(), options.keep_open)?;
+    let signals = Signals::watch(console).map_err(|error| Failure::io("cannot watch for signals", &error))?;
+    if let Target::File(_) = target {
+        // A directory that is not there should be known before the peer has sent everything.
+        drop(target.open(&signals)?);
+    }
+    let listener = listen(options, &places, console)?;
+    let porter = Porter::start(&listener, console).map_err(|error| Failure::io("cannot start a thread", &error))?;
+    let served = serve(options.keep_open, &listener, &target, console, &signals);
+    porter.end();
+    served?;
+    Ok(signals.caught().unwrap_or(Exit::Success))
+}
+
+/// The addresses to listen on, the first that works.
+fn places(options: &Options) -> Result<Vec<SocketAddr>, Failure> {
+    let ips = match options.bind.as_deref() {
+        // The IPv6 wildcard takes IPv4 as well; the second is for machines without IPv6.
+        None => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        Some(text) => {
+            let bare = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'))
+                .unwrap_or(text);
+            match (bare, bare.parse()) {
+                ("localhost", _) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+                (_, Ok(ip)) => vec![ip],
+                (_, Err(_)) => {
+                    return Err(Failure::usage(format!(
+                        "--bind takes an address of this machine, not '{text}'"
+                    )));
+                }
+            }
+        }
+    };
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, options.port.0)).collect())
+}
+
+fn listen(options: &Options, places: &[SocketAddr], console: &Console) -> Result<Listener, Failure> {
+    let endpoint = Endpoint {
+        carrier: endpoint::carrier(options.udp),
+        plain: options.plain,
+        gso: !options.no_gso,
+        idle_timeout: options.idle_timeout.0,
+        congestion: options.congestion.clone(),
+    };
+    if options.plain && places.iter().all(|place| place.ip().is_unspecified()) {
+        console.warn(
+            "--plain on all interfaces: everybody who reaches this port can send, and everybody on the way can read \
+             and change it (--bind 127.0.0.1 keeps it on this machine)",
+        );
+    }
+    let word = carrier_word(endpoint.carrier);
+    let cannot = |error: &io::Error| Failure::io(format!("cannot listen on port {} ({word})", options.port.0), error);
+    let listener = endpoint.builder(console).bind(places).map_err(|error| cannot(&error))?;
+    let place = listener.local_addr().map_err(|error| cannot(&error))?;
+    console.note(format_args!("listening on {place} ({word})"));
+    Ok(listener)
+}
+
+/// Says what happens at the door, in a thread of its own.
+struct Porter {
+    /// Dropped to end the thread.
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Porter {
+    fn start(listener: &Listener, console: &Console) -> io::Result<Self> {
+        let incidents = listener.incidents();
+        let console = console.clone();
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let thread = Builder::new().name("incidents".to_owned()).spawn(move || {
+            loop {
+                select! {
+                    recv(incidents) -> incident => match incident {
+                        Ok(incident) => say(&console, &incident),
+                        Err(_) => break,
+                    },
+                    recv(stopped) -> _ => break,
+                }
+            }
+            incidents.try_iter().for_each(|incident| say(&console, &incident));
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Says what is still to be said, and goes.
+    fn end(self) {
+        drop(self.stop);
+        // A panic there has been printed, and has nothing to do with what was received.
+        let _ = self.thread.join();
+    }
+}
+
+fn say(console: &Console, incident: &Incident) {
+    let Incident::Refused { peer, reason } = incident;
+    match peer {
+        Some(peer) => console.warn(format_args!("{} was turned away: {reason}", shown(*peer))),
+        None => console.warn(format_args!("a peer was turned away: {reason}")),
+    }
+}
+
+fn serve(
+    keep_open: bool,
+    listener: &Listener,
+    target: &Target,
+    console: &Console,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    loop {
+        let (stream, peer) = {
+            let _waiting = signals.waiting();
+            listener
+                .accept()
+                .map_err(|error| Failure::io("cannot accept a stream", &error))?
+        };
+        let peer = peer.map_or_else(|| "the peer".to_owned(), |peer| shown(peer).to_string());
+        if !keep_open {
+            // A second sender is refused, rather than left waiting for somebody who will not come.
+            listener.close_handle().close();
+        }
+        log::info!("{peer} is connected");
+        let received = receive(&stream, &peer, target, console, signals);
+        match received {
+            // One bad peer does not end the service; a broken output does.
+            Err(failure) if keep_open && failure.exit != Exit::OutputGone && failure.exit != Exit::Runtime => {
+                console.error(&failure.message);
+            }
+            Err(failure) => return Err(failure),
+            Ok(()) if keep_open => {}
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn receive(stream: &Stream, peer: &str, target: &Target, console: &Console, signals: &Signals) -> Result<(), Failure> {
+    let told = stream
+        .try_clone()
+        .map(|stream| signals.undo_at_exit(move || stream.abort()));
+    let done = pump(stream, peer, target, console, signals);
+    match &done {
+        // The sender waits for our end, and we for its word that it has seen it; the payload is safe either way.
+        Ok(()) => match stream.finish(FAREWELL) {
+            Ok(finished) => log::debug!("{peer} said goodbye: {finished:?}"),
+            Err(error) => log::debug!("{peer} said no goodbye: {error}"),
+        },
+        // The sender must not believe that all went well.
+        Err(_) => stream.abort(),
+    }
+    drop(told);
+    endpoint::log_stats(&stream.stats());
+    done
+}
+
+fn pump(mut stream: &Stream, peer: &str, target: &Target, console: &Console, signals: &Signals) -> Result<(), Failure> {
+    let mut output = target.open(signals)?;
+    let progress = console.progress(None);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => {
+                output.write(&chunk[..read])?;
+                progress.advance(read);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(cut(progress.bytes(), peer, target, &error)),
+        }
+    }
+    let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
+    drop(progress);
+    let place = output.commit()?;
+    let place = place.map_or_else(String::new, |place| format!(" into {}", place.display()));
+    console.note(format_args!(
+        "received {} from {peer}{place}",
+        endpoint::volume(bytes, elapsed)
+    ));
+    Ok(())
+}
+
+/// Why the stream is not whole, and what became of the part that came.
+fn cut(bytes: u64, peer: &str, target: &Target, error: &io::Error) -> Failure {
+    let why = plain_words(error);
+    let fate = match target {
+        Target::File(_) | Target::Directory(_) => "no file was kept",
+        Target::Stdout | Target::Device(_) => "the output is not whole",
+    };
+    let exit = exit::of_receiving(error);
+    Failure::new(
+        exit,
+        format!("truncated: {bytes} bytes came from {peer}, and no end ({why}); {fate}"),
+    )
+}

@@ -1,0 +1,392 @@
+//! `stream-sender`: a file or standard input goes out over a stream.
+//!
+//! ```text
+//!   input --(one read)--> THREAD main --> stream
+//!                           ^------------ THREAD "peer-watch": reads the other direction to its end, so that a peer
+//!                                         that goes away is noticed while the input is silent
+//! ```
+
+use super::args::{self, Common, Tool};
+use super::console::Console;
+use super::endpoint::{self, Congestion, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::exit::{self, Exit, Failure, plain_words};
+use super::quantity::{Port, Span};
+use super::signals::Signals;
+use crate::error::StreamError;
+use crate::stream::{Carrier, Finished, Stream};
+use argh::{ArgsInfo, FromArgs};
+use crossbeam_channel::Receiver;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Where the man in the middle listens; the default target, as it always was.
+const PROXY_PORT: u16 = 6000;
+const RECEIVER_PORT: u16 = 7000;
+/// The largest read of the input.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// The peer's application may take its time: as long as the peer lives, the idle time-out is what ends the wait.
+const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long the peer's own end of stream is waited for, once it has read ours.
+const PEER_END: Duration = Duration::from_secs(5);
+
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    description = "Send a file or standard input over a stream. Ends well when the application at the other side has \
+                   read everything.",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --target-port 7000 --file picture.jpg",
+    example = "date | {command_name} --target receiver.example --target-port 7000 --udp",
+    error_code(0, "The receiving application has read everything."),
+    error_code(1, "The transfer failed."),
+    error_code(2, "The command line makes no sense."),
+    error_code(3, "An identity was refused."),
+    error_code(4, "No connection: nobody there, or another mode or version."),
+    error_code(5, "The peer broke the protocol."),
+    error_code(128, "Plus the number of the signal that ended it.")
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+struct Options {
+    /// host to send to (default: 127.0.0.1); every address of a name is tried
+    #[argh(option, default = "String::from(\"127.0.0.1\")", arg_name = "host")]
+    target: String,
+    /// port to send to (default: 6000, the proxy's; a receiver listens on 7000)
+    #[argh(option, default = "Port(PROXY_PORT)", arg_name = "port")]
+    target_port: Port,
+    /// file to send (default: -, standard input: whatever one read returns is sent at once)
+    #[argh(option, arg_name = "file")]
+    file: Option<String>,
+    /// packets over UDP instead of framed on TCP
+    #[argh(switch)]
+    udp: bool,
+    /// packets in clear: readable and unauthenticated
+    #[argh(switch)]
+    plain: bool,
+    /// longest wait for a connection (default: 20s)
+    #[argh(option, default = "Span(Duration::from_secs(20))", arg_name = "time")]
+    connect_timeout: Span,
+    /// silence of the peer that ends the stream (default: 40s; the shorter one of both sides counts)
+    #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
+    idle_timeout: Span,
+    /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
+    #[argh(option, arg_name = "name")]
+    congestion: Option<Congestion>,
+    /// hand packets to the kernel one by one (UDP)
+    #[argh(switch)]
+    no_gso: bool,
+    /// say errors only
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// say more (-vv, -vvv: much more)
+    #[argh(switch, short = 'v')]
+    verbose: u8,
+    /// print the version
+    #[argh(switch, short = 'V')]
+    #[expect(dead_code, reason = "the conventions answer it before this is built")]
+    version: bool,
+    /// print a completion script or the manual page: bash, zsh, fish or man
+    #[argh(option, arg_name = "what")]
+    #[expect(dead_code, reason = "the conventions answer it before this is built")]
+    generate: Option<String>,
+}
+
+impl Common for Options {
+    fn quiet(&self) -> bool {
+        self.quiet
+    }
+    fn verbose(&self) -> u8 {
+        self.verbose
+    }
+}
+
+const TOOL: Tool = Tool {
+    name: "stream-sender",
+    operand_hint: Some("--file"),
+    exclusive: &[&["--quiet", "--verbose"]],
+};
+
+/// Runs `stream-sender` with the arguments of this process.
+pub fn main() -> ExitCode {
+    args::run(&TOOL, run)
+}
+
+fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+    if options.target_port.0 == 0 {
+        return Err(Failure::usage(
+            "nobody listens on port 0: give --target-port a number from 1 to 65535",
+        ));
+    }
+    let signals = Signals::watch(console).map_err(|error| Failure::io("cannot watch for signals", &error))?;
+    let input = Input::open(options.file.as_deref().unwrap_or("-"), &signals)?;
+    let stream = connect(options, console, &signals)?;
+    let watch = PeerWatch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
+    let told = stream
+        .try_clone()
+        .map(|stream| signals.undo_at_exit(move || stream.abort()));
+    let sent = send(&stream, input, &watch, console, &signals);
+    if sent.is_err() {
+        // What is not whole must not look so.
+        stream.abort();
+    }
+    // The peer ends its direction as well; then it knows that we know. It owes us nothing: no end, no failure.
+    watch.close(PEER_END);
+    drop(told);
+    endpoint::log_stats(&stream.stats());
+    sent?;
+    Ok(signals.caught().unwrap_or(Exit::Success))
+}
+
+fn connect(options: &Options, console: &Console, signals: &Signals) -> Result<Stream, Failure> {
+    let endpoint = Endpoint {
+        carrier: endpoint::carrier(options.udp),
+        plain: options.plain,
+        gso: !options.no_gso,
+        idle_timeout: options.idle_timeout.0,
+        congestion: options.congestion.clone(),
+    };
+    let builder = endpoint.builder(console).connect_timeout(options.connect_timeout.0);
+    let _waiting = signals.waiting();
+    // "[::1]" is how an IPv6 address is written beside a port.
+    let host = options
+        .target
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(&options.target);
+    let port = options.target_port.0;
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::new(Exit::Connect, format!("cannot find {host}: {}", plain_words(&error))))?
+        .collect();
+    log::info!("{host} is {addresses:?}");
+    let target = match addresses.as_slice() {
+        [only] => only.to_string(),
+        _ => format!("{host}:{port}"),
+    };
+    let stream = builder.connect(addresses.as_slice()).map_err(|error| {
+        Failure::new(
+            exit::of_connect(&error),
+            no_connection(&target, port, endpoint.carrier, &error),
+        )
+    })?;
+    if let Ok(peer) = stream.peer_addr() {
+        log::info!("connected to {} ({})", shown(peer), carrier_word(endpoint.carrier));
+    }
+    Ok(stream)
+}
+
+/// Why there is no connection, and what may help.
+fn no_connection(target: &str, port: u16, carrier: Carrier, error: &io::Error) -> String {
+    // A listener that is busy refuses as well, and says so.
+    let nobody = match StreamError::of(error) {
+        Some(StreamError::Refused { reason }) => reason.starts_with("nothing listens"),
+        _ => error.kind() == io::ErrorKind::ConnectionRefused,
+    };
+    if nobody && port == PROXY_PORT {
+        return format!(
+            "nothing listens on {target} (the proxy's port); a receiver listens on {RECEIVER_PORT}: \
+             --target-port {RECEIVER_PORT}"
+        );
+    }
+    let word = carrier_word(carrier);
+    let why = plain_words(error);
+    if nobody {
+        let other = if carrier == Carrier::Udp {
+            "leave out --udp"
+        } else {
+            "add --udp"
+        };
+        return format!(
+            "cannot connect to {target} ({word}): {why}; if the receiver is there on the other carrier, {other}"
+        );
+    }
+    format!("cannot connect to {target} ({word}): {why}")
+}
+
+fn send(
+    stream: &Stream,
+    mut input: Input,
+    watch: &PeerWatch,
+    console: &Console,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let progress = console.progress(input.bytes);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        input.wait(signals, watch)?;
+        let read = match input.file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::io(format!("cannot read {}", input.name), &error)),
+        };
+        let mut writer = stream;
+        writer
+            .write_all(&chunk[..read])
+            .map_err(|error| broken(progress.bytes(), &error))?;
+        progress.advance(read);
+    }
+    let bytes = progress.bytes();
+    match stream.finish(PATIENCE) {
+        Ok(Finished::Consumed) => {}
+        Ok(Finished::Acknowledged) => {
+            return Err(Failure::runtime(
+                "everything arrived, but the receiving application did not read to the end",
+            ));
+        }
+        Err(error) => return Err(broken(bytes, &error)),
+    }
+    let elapsed = progress.elapsed();
+    drop(progress);
+    console.note(format_args!("sent {}", endpoint::volume(bytes, elapsed)));
+    Ok(())
+}
+
+fn broken(bytes: u64, error: &io::Error) -> Failure {
+    let message = format!("the transfer failed after {bytes} bytes: {}", plain_words(error));
+    Failure::new(exit::of_sending(error), message)
+}
+
+/// What is sent.
+struct Input {
+    file: File,
+    /// For messages.
+    name: String,
+    /// How long it is, where that is known. Then reading it never waits for anybody.
+    bytes: Option<u64>,
+}
+
+impl Input {
+    fn open(name: &str, signals: &Signals) -> Result<Self, Failure> {
+        let (file, name) = if name == "-" {
+            (
+                io::stdin().as_fd().try_clone_to_owned().map(File::from),
+                "standard input",
+            )
+        } else {
+            // A FIFO waits for its writer.
+            let _waiting = signals.waiting();
+            (File::open(name), name)
+        };
+        let file = file.map_err(|error| Failure::io(format!("cannot open {name}"), &error))?;
+        let found = file
+            .metadata()
+            .map_err(|error| Failure::io(format!("cannot read {name}"), &error))?;
+        if found.is_dir() {
+            return Err(Failure::runtime(format!("cannot send {name}: it is a directory")));
+        }
+        Ok(Self {
+            file,
+            name: name.to_owned(),
+            bytes: found.is_file().then_some(found.len()),
+        })
+    }
+
+    /// Waits for something to read, for as long as the peer is there and no signal asks us to end.
+    fn wait(&self, signals: &Signals, watch: &PeerWatch) -> Result<(), Failure> {
+        if self.bytes.is_some() {
+            return Ok(());
+        }
+        let mut fds =
+            [self.file.as_fd(), signals.fd(), watch.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        loop {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(Failure::io("cannot wait for input", &error.into())),
+                Ok(_) => {}
+            }
+            let [input, signal, peer] = [0, 1, 2].map(|index: usize| !fds[index].revents().is_empty());
+            if peer && let Some(error) = watch.error() {
+                return Err(broken(watch.stream.stats().written_bytes, &error));
+            }
+            if input {
+                return Ok(());
+            }
+            if signal {
+                let exit = signals.caught().unwrap_or(Exit::Runtime);
+                return Err(Failure::new(
+                    exit,
+                    "interrupted before the input ended: the transfer is not whole",
+                ));
+            }
+        }
+    }
+}
+
+/// Reads what the peer sends, which is nothing but its end, in a thread of its own.
+struct PeerWatch {
+    stream: Stream,
+    /// How the peer's direction ended. An end that is no failure carries the alarm unused.
+    outcome: Receiver<io::Result<OwnedFd>>,
+    /// Readable when the stream has failed.
+    failed: OwnedFd,
+    thread: JoinHandle<()>,
+}
+
+impl PeerWatch {
+    fn start(stream: &Stream) -> io::Result<Self> {
+        let (failed, alarm) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (report, outcome) = crossbeam_channel::bounded(1);
+        let mut reader = stream.try_clone()?;
+        let thread = Builder::new().name("peer-watch".to_owned()).spawn(move || {
+            match io::copy(&mut reader, &mut io::sink()) {
+                // The other end of the channel lives until this thread is joined.
+                Ok(_) => drop(report.send(Ok(alarm))),
+                Err(error) => {
+                    drop(report.send(Err(error)));
+                    drop(alarm);
+                }
+            }
+        })?;
+        Ok(Self {
+            stream: stream.try_clone()?,
+            outcome,
+            failed,
+            thread,
+        })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.failed.as_fd()
+    }
+
+    /// Why the stream has failed, once [`PeerWatch::fd`] is readable.
+    fn error(&self) -> Option<io::Error> {
+        self.outcome.try_recv().ok().and_then(Result::err)
+    }
+
+    /// Waits until the peer has ended its direction, at most for `within`; then gives the stream back.
+    fn close(self, within: Duration) {
+        if !self.thread.is_finished() && self.outcome.recv_timeout(within).is_err() {
+            log::info!("the peer did not end its direction");
+            // Wakes the thread. What else it says does not matter any more.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        // A panic there has been printed, and has nothing to do with what was sent.
+        let _ = self.thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_to_the_default_port_names_the_receivers_port() {
+        let refused = StreamError::Refused {
+            reason: "nothing listens on 127.0.0.1:6000".to_owned(),
+        }
+        .into();
+        assert_eq!(
+            no_connection("127.0.0.1:6000", 6000, Carrier::Tcp, &refused),
+            "nothing listens on 127.0.0.1:6000 (the proxy's port); a receiver listens on 7000: --target-port 7000"
+        );
+        let elsewhere = no_connection("127.0.0.1:7000", 7000, Carrier::Tcp, &refused);
+        assert!(elsewhere.contains("add --udp"), "{elsewhere}");
+    }
+}

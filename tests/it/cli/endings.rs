@@ -1,0 +1,211 @@
+//! Transfers that do not end well: one clear line each, the right exit code, and never a file that looks whole.
+
+use super::tool::Tool;
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+
+const CARRIERS: [&[&str]; 2] = [&[], &["--udp"]];
+/// So that the death of a peer is noticed soon where the network does not tell.
+const IDLE: [&str; 2] = ["--idle-timeout", "1s"];
+
+#[test]
+fn a_killed_sender_leaves_no_file_and_its_receiver_ends_with_5() {
+    for carrier in CARRIERS {
+        let there = tempfile::tempdir().unwrap();
+        let to = there.path().join("to");
+        fs::write(&to, "old").unwrap();
+        let output = ["--output", to.to_str().unwrap(), "-v"];
+        let (mut receiver, port) = Tool::receiver(&[carrier, &IDLE, &output].concat());
+        let mut sender = Tool::sender(&port, &[carrier, &IDLE].concat());
+        sender.input(b"the first half");
+        receiver.line("is connected");
+        sender.signal("KILL");
+        assert_eq!(sender.end().code, None);
+        let receiver = receiver.end();
+        receiver.assert_code(5);
+        assert!(receiver.stderr.contains("truncated: "), "{}", receiver.stderr);
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+        assert_eq!(
+            fs::read_dir(there.path()).unwrap().count(),
+            1,
+            "a temporary file is left"
+        );
+    }
+}
+
+#[test]
+fn a_killed_receiver_fails_its_sender_even_while_the_input_is_silent() {
+    for carrier in CARRIERS {
+        let (mut receiver, port) = Tool::receiver(&[carrier, &IDLE].concat());
+        let mut sender = Tool::sender(&port, &[carrier, &IDLE].concat());
+        sender.input(b"hello");
+        assert_eq!(receiver.output(5), b"hello");
+        receiver.signal("KILL");
+        // Its input stays open: it is the stream that ends.
+        let stdin = sender.stdin.take();
+        let sender = sender.end();
+        drop(stdin);
+        sender.assert_code(1);
+        assert!(
+            sender.stderr.contains("the transfer failed after 5 bytes"),
+            "{}",
+            sender.stderr
+        );
+    }
+}
+
+#[test]
+fn an_output_whose_reader_goes_away_ends_both_sides() {
+    for carrier in CARRIERS {
+        let (mut receiver, port) = Tool::receiver(carrier);
+        let sender = Tool::sender(&port, &[carrier, &["--file", "/dev/zero"]].concat());
+        // As `| head -c 1` does.
+        assert_eq!(receiver.output(1), [0]);
+        drop(receiver.stdout.take());
+        receiver.end().assert_code(141);
+        sender.end().assert_code(1);
+    }
+}
+
+#[test]
+fn a_full_disk_fails_both_sides() {
+    let (receiver, port) = Tool::receiver(&["--output", "/dev/full"]);
+    let mut sender = Tool::sender(&port, &[]);
+    sender.input(b"too much");
+    let receiver = receiver.end();
+    receiver.assert_code(1);
+    assert!(
+        receiver
+            .stderr
+            .contains("cannot write to /dev/full: No space left on device"),
+        "{}",
+        receiver.stderr
+    );
+    sender.end().assert_code(1);
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ports = [tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port()].map(|port| port.to_string());
+    for (port, carrier, word) in [(&ports[0], CARRIERS[0], "tcp"), (&ports[1], CARRIERS[1], "udp")] {
+        for bind in [&["--bind", "127.0.0.1"][..], &[]] {
+            let options = ["-q", "--plain", "--port", port];
+            let ended = Tool::run("stream-receiver", [&options, carrier, bind].concat());
+            ended.assert_code(1);
+            let line = format!("stream-receiver: cannot listen on port {port} ({word}): ");
+            assert!(ended.stderr.starts_with(&line), "{}", ended.stderr);
+            assert!(ended.stderr.contains("Address already in use"), "{}", ended.stderr);
+            assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_refused_connection_to_the_default_port_says_where_a_receiver_listens() {
+    let Ok(free) = TcpListener::bind("127.0.0.1:6000") else {
+        eprintln!("port 6000 is in use on this machine: not tried");
+        return;
+    };
+    drop(free);
+    for carrier in CARRIERS {
+        let ended = Tool::run("stream-sender", [&["--plain"], carrier].concat());
+        ended.assert_code(4);
+        assert_eq!(
+            ended.stderr,
+            "stream-sender: nothing listens on 127.0.0.1:6000 (the proxy's port); \
+             a receiver listens on 7000: --target-port 7000"
+        );
+    }
+}
+
+#[test]
+fn nobody_there_and_no_such_host_end_with_4() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    let ended = Tool::run("stream-sender", ["--plain", "--target-port", &free]);
+    ended.assert_code(4);
+    assert!(
+        ended.stderr.contains("cannot connect to 127.0.0.1:"),
+        "{}",
+        ended.stderr
+    );
+    let ended = Tool::run("stream-sender", ["--plain", "--target", "no-such-host.invalid"]);
+    ended.assert_code(4);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up_in_time() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let ended = Tool::sender(&port, &["--udp", "--connect-timeout", "500ms"]).end();
+    ended.assert_code(4);
+    assert!(ended.stderr.contains("timed out"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_ends_a_receiver_that_waits_at_once() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let there = tempfile::tempdir().unwrap();
+        let (receiver, _) = Tool::receiver(&["--output", there.path().join("to").to_str().unwrap()]);
+        receiver.signal(signal);
+        receiver.end().assert_code(code);
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn the_first_signal_lets_a_transfer_end_and_the_second_does_not() {
+    for carrier in CARRIERS {
+        let there = tempfile::tempdir().unwrap();
+        let to = there.path().join("to");
+        let options = [carrier, &["-v", "--output", to.to_str().unwrap()]].concat();
+
+        let (mut receiver, port) = Tool::receiver(&options);
+        let mut sender = Tool::sender(&port, carrier);
+        sender.input(b"half and ");
+        receiver.line("is connected");
+        receiver.signal("INT");
+        receiver.line("interrupted");
+        sender.input(b"half");
+        sender.end().assert_code(0);
+        receiver.end().assert_code(130);
+        assert_eq!(fs::read(&to).unwrap(), b"half and half");
+        fs::remove_file(&to).unwrap();
+
+        let (mut receiver, port) = Tool::receiver(&options);
+        let sender = Tool::sender(&port, &[carrier, &IDLE].concat());
+        receiver.line("is connected");
+        receiver.signal("INT");
+        receiver.line("interrupted");
+        receiver.signal("TERM");
+        receiver.end().assert_code(143);
+        assert_eq!(
+            fs::read_dir(there.path()).unwrap().count(),
+            0,
+            "a temporary file is left"
+        );
+        sender.end().assert_code(1);
+    }
+}
+
+#[test]
+fn an_interrupted_input_never_looks_whole() {
+    for carrier in CARRIERS {
+        let (mut receiver, port) = Tool::receiver(carrier);
+        let mut sender = Tool::sender(&port, carrier);
+        sender.input(b"half");
+        assert_eq!(receiver.output(4), b"half");
+        sender.signal("INT");
+        let stdin = sender.stdin.take();
+        sender.end().assert_code(130);
+        drop(stdin);
+        receiver.end().assert_code(5);
+    }
+}

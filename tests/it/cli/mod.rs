@@ -1,0 +1,8 @@
+//! The tools as processes: what they print where, and how they end.
+
+mod endings;
+mod lab;
+mod modes;
+mod tool;
+mod transfer;
+mod usage;
