@@ -1,0 +1,16 @@
+//! The library as its users meet it: real threads, sockets and processes.
+
+#![allow(
+    clippy::large_stack_arrays,
+    clippy::many_single_char_names,
+    clippy::unchecked_time_subtraction,
+    reason = "a test may be blunt"
+)]
+
+mod architecture;
+#[cfg(feature = "cli")]
+mod cli;
+mod recovery;
+mod script;
+mod simnet;
+mod stream;
