@@ -98,6 +98,13 @@ impl SendHalf {
         self.close_if_complete(now);
     }
 
+    /// Aborts, and says nothing more to a peer that does not answer.
+    pub fn leave(&mut self, now: Instant) {
+        self.abort(now);
+        self.life.close_for_good();
+        self.timers.clear();
+    }
+
     /// The keys are used up: the stream must end.
     pub fn keys_exhausted(&mut self) {
         self.life = Life::Closed(Ended::KeysExhausted);

@@ -29,6 +29,8 @@ pub(crate) struct Letters {
     pub(crate) abandon: bool,
     /// The application aborts.
     pub(crate) abort: bool,
+    /// The application waits no longer for the last words to the peer.
+    pub(crate) leave: bool,
     /// The application changed `nodelay`.
     pub(crate) nodelay: Option<bool>,
     /// From the timer thread: the deadline passed.

@@ -1,7 +1,7 @@
 //! The owner of a stream: settings that all handles share, and what happens when the last handle goes.
 
 use super::DEFAULT_LINGER;
-use super::connection::Connection;
+use super::connection::{Connection, Status};
 use super::outbox::Patience;
 use super::port::PortOwner;
 use crate::error::StreamError;
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// An aborted stream says so to a silent peer for at most this long.
 const ABORT_LINGER: Duration = Duration::from_millis(200);
+/// A thread that was told to leave looks around at least this often, unless its carrier holds it.
+const LEAVE_LINGER: Duration = Duration::from_secs(1);
 
 /// Settings that all handles of a stream share, as they share a socket in `std::net`.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,14 @@ impl Owner {
     }
 }
 
+impl Owner {
+    fn is_gone_within(&self, time: Duration) -> bool {
+        let deadline = Patience::For(time).deadline();
+        let gone = |status: &mut Status, _: &mut _| status.gone.then_some(());
+        self.connection.status.wait(deadline, gone).is_some()
+    }
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
         let linger = self.settings.lock().linger.unwrap_or(DEFAULT_LINGER);
@@ -97,22 +107,15 @@ impl Drop for Owner {
             });
         }
         // The send thread stays to answer the peer for a moment, at most as long as we linger.
-        let deadline = Patience::For(linger.max(ABORT_LINGER)).deadline();
-        let gone = self
-            .connection
-            .status
-            .wait(deadline, |status, _| status.gone.then_some(()));
-        if gone.is_none() {
+        if !self.is_gone_within(linger.max(ABORT_LINGER)) {
             self.abort();
-            let deadline = Patience::For(ABORT_LINGER).deadline();
-            if self
-                .connection
-                .status
-                .wait(deadline, |status, _| status.gone.then_some(()))
-                .is_none()
-            {
-                // It ends by itself when its closing time is over.
-                return;
+            if !self.is_gone_within(ABORT_LINGER) {
+                self.connection.mailbox.post(|letters| letters.leave = true);
+                self.connection.wake_carrier();
+                if !self.is_gone_within(LEAVE_LINGER) {
+                    // A carrier that does not heed its waker holds the thread, and must not hold the application.
+                    return;
+                }
             }
         }
         if let Some(send_thread) = self.send_thread.lock().take() {

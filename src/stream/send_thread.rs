@@ -138,6 +138,9 @@ impl Driver<'_> {
         if std::mem::take(&mut letters.abort) || std::mem::take(&mut letters.panicked) {
             half.abort(now);
         }
+        if std::mem::take(&mut letters.leave) {
+            half.leave(now);
+        }
         if let Some((kind, reason)) = letters.carrier_lost.take() {
             self.carrier_error.get_or_insert(kind);
             half.carrier_lost(reason);
