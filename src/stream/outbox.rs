@@ -229,10 +229,9 @@ impl Outbox {
     }
 
     /// For the send thread: the peer has acknowledged `bytes` more, the buffer may hold `limit`, and `recycled` chunks
-    /// are empty again.
-    pub(crate) fn released(&self, bytes: u64, limit: u64, recycled: &mut Vec<Vec<u8>>) {
+    /// are empty again. `quiet`: nothing is in flight, so that a writer need not wait for more room at once.
+    pub(crate) fn released(&self, bytes: u64, limit: u64, quiet: bool, recycled: &mut Vec<Vec<u8>>) {
         self.0.with(|state, wake| {
-            let before = state.room();
             state.limit = limit;
             state.held = state.held.saturating_sub(bytes);
             while state.spare.len() < SPARE_CHUNKS
@@ -242,7 +241,8 @@ impl Outbox {
             }
             recycled.clear();
             let room = state.room();
-            if wake.is_awaited() && room > before && room >= WAKE_ROOM.min(state.limit / 4) {
+            let is_worth_it = room >= WAKE_ROOM.min(state.limit / 4) || quiet;
+            if wake.is_awaited() && room > 0 && is_worth_it {
                 wake.all();
             }
         });
@@ -251,5 +251,52 @@ impl Outbox {
     /// For the send thread: nothing is in flight. Gives memory back.
     pub(crate) fn trim(&self) {
         self.0.with(|state, _| state.spare = Vec::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A writer that waits for room, and what it wrote in the end.
+    fn waiting_writer(outbox: &Arc<Outbox>) -> mpsc::Receiver<Option<usize>> {
+        while outbox.write(&[0; 8192], Patience::None).expect("open").is_some() {}
+        let (wrote, result) = mpsc::channel();
+        let writer = Arc::clone(outbox);
+        thread::Builder::new()
+            .spawn(move || {
+                let n = writer.write(&[0; 8192], Patience::For(LONG)).expect("open");
+                wrote.send(n).expect("the test waits");
+            })
+            .expect("a thread");
+        while !outbox.0.with(|_, wake| wake.is_awaited()) {
+            thread::yield_now();
+        }
+        result
+    }
+
+    #[test]
+    fn little_room_is_enough_when_no_more_will_come_soon() {
+        let outbox = Arc::new(Outbox::new());
+        let result = waiting_writer(&outbox);
+        // Not worth waking anybody while more acknowledgements are on their way.
+        outbox.released(100, INITIAL_LIMIT, false, &mut Vec::new());
+        assert!(outbox.0.with(|_, wake| wake.is_awaited()));
+        // The last packet in flight freed nothing more.
+        outbox.released(0, INITIAL_LIMIT, true, &mut Vec::new());
+        assert_eq!(result.recv_timeout(LONG), Ok(Some(100)));
+    }
+
+    #[test]
+    fn much_room_wakes_at_once() {
+        let outbox = Arc::new(Outbox::new());
+        let result = waiting_writer(&outbox);
+        outbox.released(WAKE_ROOM, INITIAL_LIMIT, false, &mut Vec::new());
+        assert_eq!(result.recv_timeout(LONG), Ok(Some(8192)));
     }
 }

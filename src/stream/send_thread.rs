@@ -247,9 +247,12 @@ impl Driver<'_> {
         let progress = half.progress();
         let acked = progress.acked_offset - self.released;
         self.released = progress.acked_offset;
-        self.connection
-            .outbox
-            .released(acked, progress.buffer_limit, &mut self.recycled);
+        self.connection.outbox.released(
+            acked,
+            progress.buffer_limit,
+            half.bytes_in_flight() == 0,
+            &mut self.recycled,
+        );
         self.connection.pipe.set_min_rtt(half.rtt().min_rtt());
         if let Some(next) = half
             .next_timeout()
