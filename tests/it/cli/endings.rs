@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 
 const CARRIERS: [&[&str]; 2] = [&[], &["--udp"]];
 /// So that the death of a peer is noticed soon where the network does not tell.
-const IDLE: [&str; 2] = ["--idle-timeout", "1s"];
+const IDLE: [&str; 2] = ["--idle-timeout", "4s"];
 
 #[test]
 fn a_killed_sender_leaves_no_file_and_its_receiver_ends_with_5() {
