@@ -4,6 +4,8 @@
 //! deadlines. It hears of the receiving half only through [`Update`]. How a packet is put together stands in
 //! `transmit`, how a connection ends in `ending`.
 //!
+//! It is long because every input of the sender enters here and is handed on; what a piece does stands in its own file.
+//!
 //! RFC 9000, sections 3.1, 8 to 10 and 13; RFC 9002.
 
 use super::ack_policy::AckPolicy;
