@@ -29,7 +29,7 @@ use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// Bounds of what the application may have written and the peer not acknowledged, in bytes. In between it follows
-/// twice the congestion window, so that a window full can be in flight while the next is being written.
+/// twice what may be in flight, so that a window full can be in flight while the next is being written.
 const SEND_BUFFER: std::ops::RangeInclusive<u64> = 256 * 1024..=64 * 1024 * 1024;
 /// A packet number is skipped once in this many packets on average, so that a peer that acknowledges what it never
 /// received is found out (RFC 9000, section 21.4).
@@ -184,10 +184,15 @@ impl SendHalf {
 
     /// How far sending has come.
     pub fn progress(&self) -> Progress {
+        // What the peer does not let out need not be kept ready, however wide the congestion window.
+        let usable = self
+            .controller
+            .window()
+            .min(self.detector.bytes_in_flight() + self.credit());
         Progress {
             acked_offset: self.buffer.acked_offset(),
             unacked_bytes: self.buffer.unacked_bytes(),
-            buffer_limit: (2 * self.controller.window()).clamp(*SEND_BUFFER.start(), *SEND_BUFFER.end()),
+            buffer_limit: (2 * usable).clamp(*SEND_BUFFER.start(), *SEND_BUFFER.end()),
             finished: self.buffer.is_finished(),
             consumed: self.peer_consumed,
             stopped: self.stopped,

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Half-open TCP connections at a time. More are closed unheard.
 const MAX_HALF_OPEN: usize = 64;
+/// With as many, the next one waits for a place: so often, for so long each time.
+const FULL_LOOKS: u32 = 100;
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// After an error of the system, such as too many open files, accepting goes on after this pause.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,8 +72,18 @@ fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk) {
         match acceptor.accept(None) {
             Ok(None) => {}
             Ok(Some((tcp, peer))) => {
-                half_open.lock().retain(|one| !one.thread.is_finished());
-                if half_open.lock().len() >= MAX_HALF_OPEN {
+                let is_full = || {
+                    let mut half_open = half_open.lock();
+                    half_open.retain(|one| !one.thread.is_finished());
+                    half_open.len() >= MAX_HALF_OPEN
+                };
+                // A crowd that comes and goes is no reason to turn the next one away; silent ones are.
+                let mut looks = FULL_LOOKS;
+                while is_full() && looks > 0 && !desk.is_closed() {
+                    thread::park_timeout(FULL_PAUSE);
+                    looks -= 1;
+                }
+                if is_full() {
                     desk.report(Some(peer), "too many handshakes at once".into());
                     continue;
                 }
