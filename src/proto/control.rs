@@ -138,11 +138,13 @@ impl ControlFrames {
         }
     }
 
-    /// Says the newest MAX_DATA again: the peer believes that it is blocked.
-    pub fn repeat_max_data(&mut self) {
-        if self.max_data > 0 {
+    /// Says the newest MAX_DATA again, if the peer is blocked at a lower one. Returns whether it is.
+    pub fn repeat_max_data(&mut self, blocked_at: u64) -> bool {
+        let is_newer = self.max_data > blocked_at;
+        if is_newer {
             self.pending |= Control::MAX_DATA;
         }
+        is_newer
     }
 
     /// The peer's `limit` stops us. Said once for each limit.

@@ -175,7 +175,7 @@ impl RecvHalf {
         sink: &mut impl Sink,
         update: &mut Update,
     ) -> Result<Taken, Violation> {
-        self.check_control(frame, packet.received_at)?;
+        self.check_control(frame, packet)?;
         match *frame {
             Frame::Padding { .. } | Frame::Ping => {}
             Frame::Ack(ack) => update.acks.push(&ack, packet.received_at),
@@ -191,7 +191,7 @@ impl RecvHalf {
             Frame::MaxData { max } => update.max_data = update.max_data.max(max),
             // The only channel shares the limit of the connection.
             Frame::MaxChannelData { channel, .. } => self.check_channel(channel)?,
-            Frame::DataBlocked { .. } => update.peer_blocked = true,
+            Frame::DataBlocked { limit } => update.peer_blocked = update.peer_blocked.max(Some(limit)),
             Frame::Reset {
                 channel,
                 code,
@@ -246,13 +246,16 @@ impl RecvHalf {
         Ok(Taken::Yes)
     }
 
-    fn check_control(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), Violation> {
+    fn check_control(&mut self, frame: &Frame<'_>, packet: &Opened<'_>) -> Result<(), Violation> {
+        let now = packet.received_at;
+        // An old limit in a packet that was overtaken is no news, and no fault of the peer.
+        let late = self.largest.is_some_and(|largest| packet.pn < largest);
         let limit = &mut self.control_limit;
         let within = match *frame {
             Frame::Padding { .. } | Frame::Ack(_) | Frame::ConnectionClose { .. } => true,
             Frame::Stream { fin, data, .. } => fin || !data.is_empty() || limit.take(now),
-            Frame::MaxData { max } => limit.take_max_data(now, max),
-            Frame::DataBlocked { limit: at } => limit.take_blocked(now, at),
+            Frame::MaxData { max } => late || limit.take_max_data(now, max),
+            Frame::DataBlocked { limit: at } => late || limit.take_blocked(now, at),
             _ => limit.take(now),
         };
         within

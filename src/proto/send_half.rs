@@ -99,6 +99,8 @@ pub struct SendHalf {
     pub(super) life: Life,
     pub(super) last_received: Instant,
     last_ping: Instant,
+    /// Before this moment the newest MAX_DATA is not repeated for a peer that says it is blocked.
+    max_data_again: Instant,
     pub(super) receive_done: bool,
     pub(super) peer_consumed: bool,
     pub(super) stopped: Option<u64>,
@@ -152,6 +154,7 @@ impl SendHalf {
             life: Life::Open,
             last_received: now,
             last_ping: now,
+            max_data_again: now,
             receive_done: false,
             peer_consumed: false,
             stopped: None,
@@ -322,8 +325,8 @@ impl SendHalf {
         if update.max_data > self.max_data {
             self.max_data = update.max_data;
         }
-        if update.peer_blocked {
-            self.control.repeat_max_data();
+        if let Some(limit) = update.peer_blocked {
+            self.handle_blocked(now, limit);
         }
         if let Some(code) = update.stop {
             self.handle_stop(code);
@@ -449,6 +452,14 @@ impl SendHalf {
             2 * before >= window
         } else {
             before + 2 * self.packet_bytes as u64 >= window
+        }
+    }
+
+    /// The peer stands at `limit`. Once in a probe time-out is enough: mostly its word and our new limit have passed
+    /// each other on the way, and repeats without news count as a flood there.
+    fn handle_blocked(&mut self, now: Instant, limit: u64) {
+        if now >= self.max_data_again && self.control.repeat_max_data(limit) {
+            self.max_data_again = now + self.pto();
         }
     }
 

@@ -146,8 +146,8 @@ pub struct Update {
     pub acks: Acks,
     /// Highest MAX_DATA of the peer.
     pub max_data: u64,
-    /// The peer says that our limit stops it.
-    pub peer_blocked: bool,
+    /// The peer says that our limit stops it: the highest such limit.
+    pub peer_blocked: Option<u64>,
     /// The peer asks us to stop sending (code).
     pub stop: Option<u64>,
     /// The peer's application read to the end (final size).
@@ -185,7 +185,7 @@ impl Update {
             || !self.acks.is_empty()
             || self.ack_eliciting >= ack_after
             || (self.ack_eliciting > 0 && !timer_armed)
-            || self.peer_blocked
+            || self.peer_blocked.is_some()
             || self.stop.is_some()
             || self.consumed.is_some()
             || self.ack_frequency.is_some()
@@ -212,7 +212,7 @@ impl Update {
         self.ecn = newer.ecn.or(self.ecn);
         self.acks.append(&mut newer.acks);
         self.max_data = self.max_data.max(newer.max_data);
-        self.peer_blocked |= newer.peer_blocked;
+        self.peer_blocked = self.peer_blocked.max(newer.peer_blocked);
         self.stop = self.stop.or(newer.stop);
         self.consumed = self.consumed.or(newer.consumed);
         if newer.ack_frequency.map(|f| f.0) > self.ack_frequency.map(|f| f.0) {

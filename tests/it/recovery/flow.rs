@@ -1,6 +1,6 @@
 //! Flow control and small writes. RFC 9000, section 4; RFC 9293, section 3.7.4.
 
-use crate::script::{Endpoint, FULL, Pair, Script, Sent, Setup, Side, Time};
+use crate::script::{Endpoint, FULL, PATH, Pair, Script, Sent, Setup, Side, Time, payload};
 use securestream::wire::frame::{Frame, close_code};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -85,6 +85,60 @@ fn data_blocked_is_answered_with_the_newest_limit() {
     script.at(110.ms()).ack(1..=1);
     script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 2 * FULL }]);
     script.expect_packet().frame(&Frame::MaxData { max: 4 * FULL });
+}
+
+#[test]
+fn a_limit_is_said_again_at_most_once_in_a_probe_time_out() {
+    let mut script = window_reopened();
+    script.at(110.ms()).ack(1..=1);
+    let again = 120.ms() + script.endpoint().send.pto();
+    script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 2 * FULL }]);
+    script.expect_packet().pn(2).frame(&Frame::MaxData { max: 4 * FULL });
+    script.at(121.ms()).ack(2..=2);
+    script.at(122.ms()).receive(&[Frame::DataBlocked { limit: 3 * FULL }]);
+    script.expect_nothing();
+    script.expect_packet_at(147.ms()).only_ack();
+    script.at(again).receive(&[Frame::DataBlocked { limit: 3 * FULL }]);
+    script.expect_packet().frame(&Frame::MaxData { max: 4 * FULL });
+}
+
+#[test]
+fn a_peer_that_has_the_newest_limit_is_not_told_again() {
+    let mut script = window_reopened();
+    script.at(110.ms()).ack(1..=1);
+    script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 4 * FULL }]);
+    script.expect_nothing();
+    script.expect_packet_at(145.ms()).only_ack();
+}
+
+#[test]
+fn a_small_window_may_close_ten_thousand_times_a_second() {
+    let mut server = Setup::default();
+    server.settled.server = true;
+    server.config.initial_window = 4 * FULL;
+    server.config.max_window = 4 * FULL;
+    let mut client = Setup::default();
+    client.settled.initial_max_data = 4 * FULL;
+    let total = 20_000 * FULL;
+    let mut pair = Pair::new(&client, &server, 50.us(), Box::new(|_, _, _| Some(0.ms())));
+    pair.client.write(total);
+    pair.run(60.s(), |pair| pair.server.received.bytes.len() as u64 == total);
+}
+
+#[test]
+fn limits_that_overtake_each_other_are_no_flood() {
+    let mut script = Script::new();
+    // Each of them in a packet of its own, and of each two the second first.
+    for n in (0..4000).step_by(2) {
+        for pn in [n + 1, n] {
+            let max = 1_000_000 + 2000 * pn;
+            script.receive_numbered(pn, PATH, &payload(&[Frame::MaxData { max }]));
+            while script.has_unseen() {
+                script.expect_packet().only_ack();
+            }
+        }
+    }
+    script.check("the connection was closed", |endpoint| endpoint.send.ended().is_none());
 }
 
 #[test]
