@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 /// A window consumed within two round trips is too small. Round trips shorter than this count as this long: on
-/// loopback the real ones are a few microseconds, while the time that threads take to be woken is not, and a window
-/// below 1 MB for each GB/s would make them wait for each other.
-const MIN_RTT_FLOOR: Duration = Duration::from_micros(200);
+/// loopback the real ones are a few microseconds, while the time that threads take to be woken is not. Windows of 512 KiB
+/// to 1 MiB are as fast there as larger ones, which only cost memory; below that the threads wait for each other.
+const MIN_RTT_FLOOR: Duration = Duration::from_micros(100);
 
 /// The receive window of one stream.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod endings;
 mod lab;
+mod memory;
 mod modes;
 mod tool;
 mod transfer;

@@ -97,6 +97,11 @@ impl Tool {
         }
     }
 
+    /// Of the process.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Runs `name` to its end without input.
     pub(super) fn run<A: AsRef<OsStr>>(name: &'static str, args: impl IntoIterator<Item = A>) -> Ended {
         Self::start(name, args).end()

@@ -1,0 +1,104 @@
+//! How much memory the tools need: what the windows hold, however much passes through.
+//!
+//! The other side is a stream in the test, so that the tool still runs, with all of the payload behind it, when its peak
+//! is read.
+
+use super::tool::Tool;
+use securestream::{Carrier, Security, StreamBuilder};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+
+const MIB: u64 = 1 << 20;
+const SMALL: u64 = 10 * MIB;
+const LARGE: u64 = 1024 * MIB;
+/// How much the windows of two runs may differ: they are tuned to how fast the sides happen to run.
+const TOLERANCE: u64 = 4 * MIB;
+
+/// The most memory that process `pid` ever held, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    Some(1024 * kib)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn peak(_pid: u32) -> Option<u64> {
+    eprintln!("SKIPPED: the peak of another process cannot be read on this system");
+    None
+}
+
+fn plain(carrier: Carrier) -> StreamBuilder {
+    StreamBuilder::new(Security::plain()).carrier(carrier)
+}
+
+fn option(carrier: Carrier) -> &'static [&'static str] {
+    match carrier {
+        Carrier::Udp => &["--udp"],
+        Carrier::Tcp => &[],
+    }
+}
+
+/// The peak of a sender of a sparse file.
+fn sender_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("sparse");
+    File::create(&path).unwrap().set_len(bytes).unwrap();
+    let listener = plain(carrier).bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let options = [option(carrier), &["--file", path.to_str().unwrap()]].concat();
+    let sender = Tool::sender(&port, &options);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut left = bytes - 1;
+    while left > 0 {
+        let most = buffer.len().min(left as usize);
+        let n = stream.read(&mut buffer[..most]).unwrap();
+        assert!(n > 0, "the file ended {left} bytes early");
+        left -= n as u64;
+    }
+    let peak = peak(sender.pid());
+    assert_eq!(stream.read_to_end(&mut buffer).unwrap(), 1);
+    sender.end().assert_code(0);
+    peak
+}
+
+/// The peak of a receiver of as many bytes.
+fn receiver_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
+    let options = [option(carrier), &["--output", "/dev/null"]].concat();
+    let (receiver, port) = Tool::receiver(&options);
+    let mut stream = plain(carrier).connect(format!("127.0.0.1:{port}")).unwrap();
+    let zeros = vec![0; 64 * 1024];
+    for _ in 0..bytes / zeros.len() as u64 {
+        stream.write_all(&zeros).unwrap();
+    }
+    // The last window may be unread still; the peak is older.
+    let peak = peak(receiver.pid());
+    assert!(stream.finish(super::tool::WATCHDOG).is_ok());
+    receiver.end().assert_code(0);
+    peak
+}
+
+fn compare(who: &str, peak_of: fn(Carrier, u64) -> Option<u64>) {
+    for carrier in [Carrier::Udp, Carrier::Tcp] {
+        let (Some(small), Some(large)) = (peak_of(carrier, SMALL), peak_of(carrier, LARGE)) else {
+            return;
+        };
+        println!("{who} on {carrier:?}: peak {small} bytes for 10 MiB, {large} bytes for 1 GiB");
+        assert!(
+            large <= small + TOLERANCE,
+            "{who} on {carrier:?}: peak {small} bytes for 10 MiB, {large} bytes for 1 GiB"
+        );
+    }
+}
+
+#[test]
+fn a_sender_of_a_gibibyte_needs_no_more_memory_than_one_of_ten_mebibytes() {
+    compare("sender", sender_peak);
+}
+
+#[test]
+fn a_receiver_of_a_gibibyte_needs_no_more_memory_than_one_of_ten_mebibytes() {
+    compare("receiver", receiver_peak);
+}
