@@ -2,7 +2,7 @@
 
 use super::Stream;
 use super::acceptor::AcceptorOwner;
-use super::outbox::Patience;
+use super::patience::Patience;
 use super::port::PortOwner;
 use crate::error::{Limit, StreamError};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, never, select};

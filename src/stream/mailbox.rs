@@ -3,9 +3,8 @@
 //! Nothing here grows while the sender is busy: news of the receiver is merged, and each wish of the application is
 //! one flag or one number.
 
+use super::sync::{Mutex, Receiver, Sender, bounded};
 use crate::proto::Update;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::Mutex;
 use std::io;
 use std::mem;
 

@@ -37,8 +37,13 @@ mod mailbox;
 mod monitor;
 mod outbox;
 pub(crate) mod outlet;
+mod patience;
 mod pipe;
 mod security;
+mod sync;
+
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Carrier, StreamBuilder};
 pub use listener::{CloseHandle, Incident, Listener};
@@ -47,8 +52,8 @@ pub use security::Security;
 use crate::error::{Limit, StreamError};
 use crate::stats::Stats;
 use connection::Connection;
-use outbox::Patience;
 use owner::{Owner, Settings};
+use patience::Patience;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};

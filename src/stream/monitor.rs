@@ -2,10 +2,7 @@
 //!
 //! Threads are woken after the lock is released, so they do not run into it.
 
-#![expect(clippy::disallowed_methods, reason = "waiting with a deadline needs the clock")]
-
-use parking_lot::Mutex;
-use std::thread::{self, Thread};
+use super::sync::{self, Mutex, Thread};
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -93,22 +90,22 @@ impl<T> Monitor<T> {
                 woken.iter().for_each(Thread::unpark);
                 return found;
             }
-            inner.waiters.push(thread::current());
+            inner.waiters.push(sync::current());
             drop(inner);
             let in_time = match deadline {
                 None => {
-                    thread::park();
+                    sync::park();
                     true
                 }
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.saturating_duration_since(sync::now());
                     if !left.is_zero() {
-                        thread::park_timeout(left);
+                        sync::park_timeout(left);
                     }
-                    Instant::now() < deadline
+                    sync::now() < deadline
                 }
             };
-            let me = thread::current().id();
+            let me = sync::current().id();
             self.0.lock().waiters.retain(|thread| thread.id() != me);
             if !in_time {
                 return self.with(|value, wake| look(value, wake));

@@ -4,10 +4,10 @@
 //! chunks come back to be filled again.
 
 use super::monitor::Monitor;
-use crate::error::{Limit, StreamError};
+use super::patience::Patience;
+use crate::error::StreamError;
 use std::collections::VecDeque;
 use std::mem;
-use std::time::{Duration, Instant};
 
 /// Largest chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -17,9 +17,9 @@ const COPY_UNLOCKED: usize = 16 * 1024;
 const SPARE_CHUNKS: usize = 16;
 /// Writers are woken only when they can write this much, or a quarter of the buffer: each wake-up costs more than
 /// copying 64 KiB.
-const WAKE_ROOM: u64 = 128 * 1024;
+pub(super) const WAKE_ROOM: u64 = 128 * 1024;
 /// The buffer before anything is known of the path, in bytes.
-const INITIAL_LIMIT: u64 = 256 * 1024;
+pub(super) const INITIAL_LIMIT: u64 = 256 * 1024;
 
 #[derive(Debug)]
 struct State {
@@ -71,41 +71,6 @@ impl State {
                 .expect("there is room in a chunk")
                 .extend_from_slice(now);
             rest = later;
-        }
-    }
-}
-
-/// How long a call may wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    /// Not at all: `WouldBlock`.
-    None,
-    /// Until it can go on.
-    Forever,
-    /// At most this long.
-    For(Duration),
-}
-
-impl Patience {
-    /// The moment at which it ends.
-    #[expect(clippy::disallowed_methods, reason = "a time-out of the application starts now")]
-    pub(crate) fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::None => Some(Instant::now()),
-            Self::Forever => None,
-            Self::For(length) => Instant::now().checked_add(length),
-        }
-    }
-
-    /// What to say when it has ended. `None` stands for `WouldBlock`.
-    pub(crate) fn exceeded(self, limit: Limit) -> Option<StreamError> {
-        match self {
-            Self::None => None,
-            Self::Forever => Some(StreamError::TimedOut {
-                limit,
-                after: Duration::MAX,
-            }),
-            Self::For(after) => Some(StreamError::TimedOut { limit, after }),
         }
     }
 }
@@ -252,51 +217,10 @@ impl Outbox {
     pub(crate) fn trim(&self) {
         self.0.with(|state, _| state.spare = Vec::new());
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::mpsc;
-    use std::thread;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    /// A writer that waits for room, and what it wrote in the end.
-    fn waiting_writer(outbox: &Arc<Outbox>) -> mpsc::Receiver<Option<usize>> {
-        while outbox.write(&[0; 8192], Patience::None).expect("open").is_some() {}
-        let (wrote, result) = mpsc::channel();
-        let writer = Arc::clone(outbox);
-        thread::Builder::new()
-            .spawn(move || {
-                let n = writer.write(&[0; 8192], Patience::For(LONG)).expect("open");
-                wrote.send(n).expect("the test waits");
-            })
-            .expect("a thread");
-        while !outbox.0.with(|_, wake| wake.is_awaited()) {
-            thread::yield_now();
-        }
-        result
-    }
-
-    #[test]
-    fn little_room_is_enough_when_no_more_will_come_soon() {
-        let outbox = Arc::new(Outbox::new());
-        let result = waiting_writer(&outbox);
-        // Not worth waking anybody while more acknowledgements are on their way.
-        outbox.released(100, INITIAL_LIMIT, false, &mut Vec::new());
-        assert!(outbox.0.with(|_, wake| wake.is_awaited()));
-        // The last packet in flight freed nothing more.
-        outbox.released(0, INITIAL_LIMIT, true, &mut Vec::new());
-        assert_eq!(result.recv_timeout(LONG), Ok(Some(100)));
-    }
-
-    #[test]
-    fn much_room_wakes_at_once() {
-        let outbox = Arc::new(Outbox::new());
-        let result = waiting_writer(&outbox);
-        outbox.released(WAKE_ROOM, INITIAL_LIMIT, false, &mut Vec::new());
-        assert_eq!(result.recv_timeout(LONG), Ok(Some(8192)));
+    /// A writer waits for room.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.with(|_, wake| wake.is_awaited())
     }
 }

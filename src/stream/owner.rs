@@ -2,7 +2,7 @@
 
 use super::DEFAULT_LINGER;
 use super::connection::{Connection, Status};
-use super::outbox::Patience;
+use super::patience::Patience;
 use super::port::PortOwner;
 use crate::error::StreamError;
 use parking_lot::Mutex;

@@ -10,15 +10,14 @@
 
 use super::mailbox::Mailbox;
 use super::monitor::Monitor;
-use super::outbox::Patience;
+use super::patience::Patience;
+use super::sync::{self, AtomicU64, Mutex, Ordering};
 use crate::error::StreamError;
 use crate::proto::flow::RecvWindow;
 use crate::proto::recv_half::Sink;
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Size of a full page in bytes. Small packets grow a page from [`FIRST_PAGE`].
 const PAGE: usize = 32 * 1024;
@@ -331,13 +330,10 @@ impl Pipe {
         Ok(Some(Found::Bytes(seen)))
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the window is tuned by the pace of the application"
-    )]
+    /// The window is tuned by the pace of the application.
     fn move_limit(&self, reader: &mut Reader, mailbox: &Mailbox) {
         let min_rtt = Duration::from_nanos(self.min_rtt_ns.load(Ordering::Relaxed));
-        let limit = reader.window.next_limit(Instant::now(), min_rtt);
+        let limit = reader.window.next_limit(sync::now(), min_rtt);
         // The receive thread must know it before the peer does.
         self.limit.store(limit, Ordering::Release);
         mailbox.post(|letters| letters.advertise = letters.advertise.max(limit));

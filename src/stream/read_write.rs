@@ -2,7 +2,7 @@
 
 use super::{Stream, found};
 use crate::error::Limit;
-use crate::stream::outbox::Patience;
+use crate::stream::patience::Patience;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
 impl Read for &Stream {

@@ -1,0 +1,47 @@
+//! When a writer that waits for room is woken.
+
+use crate::stream::outbox::{INITIAL_LIMIT, Outbox, WAKE_ROOM};
+use crate::stream::patience::Patience;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A writer that waits for room, and what it wrote in the end.
+fn waiting_writer(outbox: &Arc<Outbox>) -> mpsc::Receiver<Option<usize>> {
+    while outbox.write(&[0; 8192], Patience::None).expect("open").is_some() {}
+    let (wrote, result) = mpsc::channel();
+    let writer = Arc::clone(outbox);
+    thread::Builder::new()
+        .spawn(move || {
+            let n = writer.write(&[0; 8192], Patience::For(LONG)).expect("open");
+            wrote.send(n).expect("the test waits");
+        })
+        .expect("a thread");
+    while !outbox.is_awaited() {
+        thread::yield_now();
+    }
+    result
+}
+
+#[test]
+fn little_room_is_enough_when_no_more_will_come_soon() {
+    let outbox = Arc::new(Outbox::new());
+    let result = waiting_writer(&outbox);
+    // Not worth waking anybody while more acknowledgements are on their way.
+    outbox.released(100, INITIAL_LIMIT, false, &mut Vec::new());
+    assert!(outbox.is_awaited());
+    // The last packet in flight freed nothing more.
+    outbox.released(0, INITIAL_LIMIT, true, &mut Vec::new());
+    assert_eq!(result.recv_timeout(LONG), Ok(Some(100)));
+}
+
+#[test]
+fn much_room_wakes_at_once() {
+    let outbox = Arc::new(Outbox::new());
+    let result = waiting_writer(&outbox);
+    outbox.released(WAKE_ROOM, INITIAL_LIMIT, false, &mut Vec::new());
+    assert_eq!(result.recv_timeout(LONG), Ok(Some(8192)));
+}
