@@ -8,52 +8,20 @@
 //!
 //! The reader takes all pages in one go and copies without the lock that the receive thread needs.
 
+mod pages;
+mod reader;
+mod sink;
+
 use super::mailbox::Mailbox;
 use super::monitor::Monitor;
 use super::patience::Patience;
 use super::sync::{self, AtomicU64, Mutex, Ordering};
 use crate::error::StreamError;
 use crate::proto::flow::RecvWindow;
-use crate::proto::recv_half::Sink;
-use std::collections::VecDeque;
+use reader::Reader;
+use sink::{End, PipeSink, State};
 use std::mem;
 use std::time::Duration;
-
-/// Size of a full page in bytes. Small packets grow a page from [`FIRST_PAGE`].
-const PAGE: usize = 32 * 1024;
-/// Size in bytes of the first page of a quiet stream.
-const FIRST_PAGE: usize = 2 * 1024;
-/// Empty pages kept for reuse while data flows.
-const SPARE_PAGES: usize = 8;
-
-/// How the stream ends for the reader.
-#[derive(Clone, Debug)]
-enum End {
-    /// With a FIN: everything was delivered.
-    Whole,
-    /// Otherwise: what was delivered is a prefix.
-    Cut(StreamError),
-}
-
-#[derive(Debug)]
-struct State {
-    pages: VecDeque<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
-    delivered: u64,
-    /// Bytes that wait elsewhere for what is missing before them.
-    gapped: u64,
-    end: Option<End>,
-    stopped: bool,
-}
-
-#[derive(Debug)]
-struct Reader {
-    pages: VecDeque<Vec<u8>>,
-    /// Bytes of the first page that were read.
-    taken: usize,
-    window: RecvWindow,
-    consumed: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -86,20 +54,8 @@ impl Pipe {
     /// A pipe with a window of `initial` bytes, already promised to the peer, that may grow to `max` bytes.
     pub(crate) fn new(initial: u64, max: u64) -> Self {
         Self {
-            shared: Monitor::new(State {
-                pages: VecDeque::new(),
-                spare: Vec::new(),
-                delivered: 0,
-                gapped: 0,
-                end: None,
-                stopped: false,
-            }),
-            reader: Mutex::new(Reader {
-                pages: VecDeque::new(),
-                taken: 0,
-                window: RecvWindow::new(initial, max),
-                consumed: false,
-            }),
+            shared: Monitor::new(State::default()),
+            reader: Mutex::new(Reader::new(RecvWindow::new(initial, max))),
             limit: AtomicU64::new(initial),
             read: AtomicU64::new(0),
             min_rtt_ns: AtomicU64::new(0),
@@ -167,7 +123,6 @@ impl Pipe {
         self.shared.with(|state, wake| {
             state.stopped = true;
             state.pages.clear();
-            state.spare.clear();
             wake.all();
         });
     }
@@ -293,7 +248,7 @@ impl Pipe {
         if reader.pages.is_empty() {
             let Reader { pages, window, .. } = &mut *reader;
             let (end, stopped) = self.shared.with(|state, _| {
-                mem::swap(&mut state.pages, pages);
+                mem::swap(&mut state.pages.full, pages);
                 (state.end.clone(), state.stopped)
             });
             if stopped {
@@ -321,11 +276,7 @@ impl Pipe {
         let emptied = reader.pop_emptied();
         drop(reader);
         if let Some(page) = emptied {
-            self.shared.with(|state, _| {
-                if state.spare.len() < SPARE_PAGES && page.capacity() >= PAGE {
-                    state.spare.push(page);
-                }
-            });
+            self.shared.with(|state, _| state.pages.recycle(page));
         }
         Ok(Some(Found::Bytes(seen)))
     }
@@ -341,110 +292,6 @@ impl Pipe {
 
     /// Nothing flows: gives memory back.
     pub(crate) fn trim(&self) {
-        self.shared.with(|state, _| state.spare = Vec::new());
-    }
-}
-
-impl Reader {
-    fn peek(&self, buf: &mut [u8]) -> usize {
-        let (mut n, mut skip) = (0, self.taken);
-        for page in &self.pages {
-            let part = &page[skip..];
-            let take = part.len().min(buf.len() - n);
-            buf[n..n + take].copy_from_slice(&part[..take]);
-            n += take;
-            skip = 0;
-        }
-        n
-    }
-
-    /// Copies from the pages at hand; a page that was read stays at the front until [`Reader::pop_emptied`].
-    fn copy(&mut self, buf: &mut [u8]) -> usize {
-        let mut n = 0;
-        while n < buf.len() {
-            let Some(page) = self.pages.front() else {
-                break;
-            };
-            let part = &page[self.taken..];
-            if part.is_empty() {
-                if self.pages.len() == 1 {
-                    break;
-                }
-                self.pages.pop_front();
-                self.taken = 0;
-                continue;
-            }
-            let take = part.len().min(buf.len() - n);
-            buf[n..n + take].copy_from_slice(&part[..take]);
-            n += take;
-            self.taken += take;
-        }
-        n
-    }
-
-    fn pop_emptied(&mut self) -> Option<Vec<u8>> {
-        let page = self.pages.front()?;
-        if self.taken < page.len() {
-            return None;
-        }
-        self.taken = 0;
-        self.pages.pop_front().map(|mut page| {
-            page.clear();
-            page
-        })
-    }
-}
-
-/// The end of the pipe that the receive thread fills, under its lock.
-pub(crate) struct PipeSink<'a> {
-    state: &'a mut State,
-    ended: bool,
-}
-
-impl PipeSink<'_> {
-    /// So many bytes wait for what is missing before them.
-    pub(crate) fn set_gapped(&mut self, bytes: u64) {
-        self.state.gapped = bytes;
-    }
-}
-
-impl Sink for PipeSink<'_> {
-    fn deliver(&mut self, bytes: &[u8]) {
-        let state = &mut *self.state;
-        state.delivered += bytes.len() as u64;
-        if state.stopped {
-            return;
-        }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = state.pages.back().map_or(0, |page| page.capacity() - page.len());
-            if room == 0 {
-                let page = state.spare.pop().unwrap_or_else(|| {
-                    // The first page of a quiet stream is small; pages behind others are full size.
-                    let small = state.pages.is_empty() && rest.len() <= FIRST_PAGE;
-                    Vec::with_capacity(if small { FIRST_PAGE } else { PAGE })
-                });
-                state.pages.push_back(page);
-                continue;
-            }
-            let (now, later) = rest.split_at(rest.len().min(room));
-            state
-                .pages
-                .back_mut()
-                .expect("there is room in a page")
-                .extend_from_slice(now);
-            rest = later;
-        }
-    }
-
-    fn end(&mut self) {
-        self.state.end.get_or_insert(End::Whole);
-        self.ended = true;
-    }
-
-    fn reset(&mut self, _code: u64) {
-        let reason = "the peer abandoned its direction".into();
-        self.state.end.get_or_insert(End::Cut(StreamError::Reset { reason }));
-        self.ended = true;
+        self.shared.with(|state, _| state.pages.trim());
     }
 }
