@@ -120,6 +120,9 @@ impl Pipe {
 
     /// Ends reading: reads return 0 from now on and what comes is dropped.
     pub(crate) fn stop(&self) {
+        // What a reader has taken and not read goes too.
+        let mut reader = self.reader.lock();
+        reader.clear();
         self.shared.with(|state, wake| {
             state.stopped = true;
             state.pages.clear();
@@ -165,35 +168,41 @@ impl Pipe {
         self.require(n as u64, mailbox)?;
         let deadline = patience.deadline();
         loop {
-            let unread = |state: &State| (state.delivered - self.read.load(Ordering::Relaxed)) as usize;
-            let came = self.shared.wait(deadline, |state, _| match &state.end {
-                _ if unread(state) >= n || state.stopped => Some(Ok(())),
-                Some(End::Cut(error)) => Some(Err(error.clone())),
-                Some(End::Whole) => Some(Ok(())),
-                None => None,
-            });
-            match came {
+            match self.shared.wait(deadline, |state, _| self.enough(state, n)) {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(error),
-                Some(Ok(())) => {}
+                Some(came) => came?,
             }
+            let mut reader = self.reader.lock();
+            // Only the holder of this lock takes bytes: what is there now stays, unless another was quicker.
+            let Some(came) = self.shared.with(|state, _| self.enough(state, n)) else {
+                continue;
+            };
+            came?;
             let mut have = 0;
-            // What is there may stand in pages of both sides; each read takes from one.
+            // What is there may stand in pages of both sides; each turn takes from one.
             while have < buf.len() {
-                match self.try_read(mailbox, &mut |reader: &mut Reader| {
+                let turn = self.take(&mut reader, mailbox, &mut |reader: &mut Reader| {
                     let n = reader.copy(&mut buf[have..]);
                     (n, n)
-                }) {
+                });
+                match turn {
                     Ok(Some(Found::Bytes(more))) => have += more,
-                    Ok(Some(Found::End)) => return Ok(Some(have)),
                     Err(error) if have == 0 => return Err(error),
-                    Ok(None) | Err(_) => break,
+                    Ok(Some(Found::End) | None) | Err(_) => break,
                 }
             }
-            // Fewer: another reader was quicker, and what is missing may still come.
-            if have > 0 || n == 0 {
-                return Ok(Some(have));
-            }
+            return Ok(Some(have));
+        }
+    }
+
+    /// Whether somebody who wants `n` bytes need not wait any more, and whether that is an error.
+    fn enough(&self, state: &State, n: usize) -> Option<Result<(), StreamError>> {
+        let unread = state.delivered - self.read.load(Ordering::Relaxed);
+        match &state.end {
+            _ if unread >= n as u64 || state.stopped => Some(Ok(())),
+            Some(End::Cut(error)) => Some(Err(error.clone())),
+            Some(End::Whole) => Some(Ok(())),
+            None => None,
         }
     }
 
@@ -220,7 +229,7 @@ impl Pipe {
     ) -> Result<Option<usize>, StreamError> {
         let mut deadline = None;
         loop {
-            match self.try_read(mailbox, &mut copy)? {
+            match self.take(&mut self.reader.lock(), mailbox, &mut copy)? {
                 Some(Found::Bytes(n)) => return Ok(Some(n)),
                 Some(Found::End) => return Ok(Some(0)),
                 None => {}
@@ -239,14 +248,15 @@ impl Pipe {
         }
     }
 
-    fn try_read(
+    /// One turn of a reader: from the pages at hand, or from all that came since they were taken.
+    fn take(
         &self,
+        reader: &mut Reader,
         mailbox: &Mailbox,
         copy: &mut impl FnMut(&mut Reader) -> (usize, usize),
     ) -> Result<Option<Found>, StreamError> {
-        let mut reader = self.reader.lock();
         if reader.pages.is_empty() {
-            let Reader { pages, window, .. } = &mut *reader;
+            let Reader { pages, window, .. } = reader;
             let (end, stopped) = self.shared.with(|state, _| {
                 mem::swap(&mut state.pages.full, pages);
                 (state.end.clone(), state.stopped)
@@ -268,14 +278,12 @@ impl Pipe {
                 };
             }
         }
-        let (seen, taken) = copy(&mut reader);
+        let (seen, taken) = copy(reader);
         if reader.window.consumed(taken as u64) {
-            self.move_limit(&mut reader, mailbox);
+            self.move_limit(reader, mailbox);
         }
         self.read.store(reader.window.read(), Ordering::Relaxed);
-        let emptied = reader.pop_emptied();
-        drop(reader);
-        if let Some(page) = emptied {
+        if let Some(page) = reader.pop_emptied() {
             self.shared.with(|state, _| state.pages.recycle(page));
         }
         Ok(Some(Found::Bytes(seen)))

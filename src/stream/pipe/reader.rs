@@ -25,6 +25,12 @@ impl Reader {
         }
     }
 
+    /// Drops the pages at hand.
+    pub(super) fn clear(&mut self) {
+        self.pages = VecDeque::new();
+        self.taken = 0;
+    }
+
     /// Copies from the pages at hand and leaves them as they are.
     pub(super) fn peek(&self, buf: &mut [u8]) -> usize {
         let (mut n, mut skip) = (0, self.taken);
