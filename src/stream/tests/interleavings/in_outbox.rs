@@ -16,7 +16,7 @@ fn take(outbox: &Outbox, got: &mut Vec<u8>) -> bool {
     let mut chunks = VecDeque::new();
     let finished = outbox.take(&mut chunks);
     let before = got.len();
-    chunks.iter().for_each(|chunk| got.extend(chunk));
+    got.extend(chunks.iter().flatten());
     outbox.released((got.len() - before) as u64, ROOM, true, &mut Vec::new());
     finished
 }
