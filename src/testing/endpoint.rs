@@ -16,7 +16,7 @@ use crate::stream::core::Core;
 use crate::stream::drive::Handshake;
 use crate::stream::handshake::{self, Client, Established, Hello, Server};
 use crate::stream::intake::Arrival;
-use crate::stream::send_thread::{snapshot, verdict};
+use crate::stream::report::{snapshot, verdict};
 use crate::wire::packet::{ConnectionId, ShortForm};
 use crate::wire::params::TransportParams;
 use std::collections::VecDeque;
