@@ -73,11 +73,14 @@ impl Intake {
 
     /// Opens a datagram in place. `None`: not for us, not authentic, or seen before; it was counted.
     pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Found> {
-        let Ok(Decoded::Short(header)) = packet::decode(datagram) else {
+        let found = match packet::decode(datagram) {
+            Ok(Decoded::Short(header)) => {
+                (header.destination_id == self.local_id).then(|| self.open_short(datagram, header.pn_offset))
+            }
             // A late handshake packet is no fault.
-            return None;
+            Ok(_) => return None,
+            Err(_) => None,
         };
-        let found = (header.destination_id == self.local_id).then(|| self.open_short(datagram, header.pn_offset));
         match found.flatten() {
             None => {
                 self.counters.auth_failures += 1;

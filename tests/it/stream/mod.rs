@@ -14,6 +14,7 @@ mod calls;
 mod custom;
 mod ending;
 mod errors;
+mod hostile;
 mod idle;
 mod peers;
 mod resources;

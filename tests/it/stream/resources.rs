@@ -35,7 +35,7 @@ fn stack_bytes() -> u64 {
 }
 
 /// Names of the threads of this process that belong to streams and listeners.
-fn stream_threads() -> Vec<String> {
+pub(super) fn stream_threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("Linux");
     let mut names: Vec<_> = tasks
         .flatten()
