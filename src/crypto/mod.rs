@@ -2,5 +2,7 @@
 //! caller passes in.
 
 pub mod engine;
+pub mod identity;
 pub mod plain;
 pub mod replay;
+pub mod trust;

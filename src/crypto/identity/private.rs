@@ -1,0 +1,147 @@
+//! A private key that proves an identity.
+
+use super::error::KeyError;
+use super::number::Number;
+use super::public::{MAX_BITS, PublicKey};
+use super::rsa::{Crt, RsaPrivate, RsaPublic};
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPairComponents, KeySize, PublicKeyComponents};
+use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
+use pkcs8::PrivateKeyInfoRef;
+use pkcs8::der::Decode;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the key for stateless resets is derived for.
+const RESET_INFO: &[u8] = b"securestream/1 reset";
+
+/// The private key of an identity. Clones share it; it is wiped from memory with the last one.
+#[derive(Clone)]
+pub struct PrivateKey(Arc<Inner>);
+
+struct Inner {
+    public: PublicKey,
+    rsa: RsaPrivate,
+    signer: RsaKeyPair,
+}
+
+impl PrivateKey {
+    /// Takes the numbers of a key, whatever it was made for.
+    ///
+    /// # Errors
+    /// Those of [`PublicKey::new`], and [`KeyError::Crypto`] if the cryptographic library finds fault with them.
+    pub fn new(rsa: RsaPrivate) -> Result<Self, KeyError> {
+        let public = PublicKey::new(rsa.public().clone())?;
+        let components = KeyPairComponents {
+            public_key: PublicKeyComponents {
+                n: rsa.public().n().bytes(),
+                e: rsa.public().e().bytes(),
+            },
+            d: rsa.d().bytes(),
+            p: rsa.p().bytes(),
+            q: rsa.q().bytes(),
+            dP: rsa.dp().bytes(),
+            dQ: rsa.dq().bytes(),
+            qInv: rsa.qi().bytes(),
+        };
+        let signer = RsaKeyPair::from_components(&components).map_err(|_| KeyError::Crypto { what: "take the key" })?;
+        Ok(Self(Arc::new(Inner { public, rsa, signer })))
+    }
+
+    /// Makes a new key of 2048, 3072, 4096 or 8192 bits. Takes from a tenth of a second to minutes.
+    ///
+    /// # Errors
+    /// [`KeyError::Bits`] for another length; [`KeyError::Crypto`] if there is no randomness.
+    pub fn generate(bits: usize) -> Result<Self, KeyError> {
+        Self::new(generate(bits)?)
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.0.public
+    }
+
+    /// Its numbers.
+    pub fn rsa(&self) -> &RsaPrivate {
+        &self.0.rsa
+    }
+
+    /// RSASSA-PSS with SHA-256 (RFC 8017, section 8.1; `rsa_pss_rsae_sha256` of RFC 8446). The signature is as long as the
+    /// modulus.
+    ///
+    /// # Errors
+    /// [`KeyError::Crypto`] if the cryptographic library fails.
+    pub fn sign_pss_sha256(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut signature = vec![0; self.0.signer.public_modulus_len()];
+        self.0
+            .signer
+            .sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature)
+            .map_err(|_| KeyError::Crypto { what: "sign" })?;
+        Ok(signature)
+    }
+
+    /// The secret for stateless resets (RFC 9000, section 10.3.2): HKDF-SHA256 of the private exponent, so that it is the
+    /// same after a restart, in whatever format the key was kept.
+    pub fn reset_key(&self) -> [u8; 32] {
+        let secret = Salt::new(HKDF_SHA256, &[]).extract(self.0.rsa.d().bytes());
+        let mut key = [0; 32];
+        secret
+            .expand(&[RESET_INFO], HKDF_SHA256)
+            .and_then(|material| material.fill(&mut key))
+            .expect("HKDF-SHA256 gives 32 bytes");
+        key
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({})", self.0.public.fingerprint())
+    }
+}
+
+/// New numbers from the cryptographic library.
+pub(super) fn generate(bits: usize) -> Result<RsaPrivate, KeyError> {
+    const NOT_MADE: KeyError = KeyError::Crypto { what: "make a key" };
+    let size = match bits {
+        2048 => KeySize::Rsa2048,
+        3072 => KeySize::Rsa3072,
+        4096 => KeySize::Rsa4096,
+        MAX_BITS => KeySize::Rsa8192,
+        _ => return Err(KeyError::Bits { bits }),
+    };
+    let made = RsaKeyPair::generate(size).map_err(|_| NOT_MADE)?;
+    let der = made.as_der().map_err(|_| NOT_MADE)?;
+    rsa_of_pkcs8(der.as_ref())
+}
+
+/// The key in the DER of a PKCS #8 `PrivateKeyInfo` (RFC 5208, section 5).
+pub(super) fn rsa_of_pkcs8(der: &[u8]) -> Result<RsaPrivate, KeyError> {
+    let info = PrivateKeyInfoRef::from_der(der).map_err(malformed)?;
+    if info.algorithm != pkcs1::ALGORITHM_ID {
+        return Err(malformed(format_args!("algorithm {}", info.algorithm.oid)));
+    }
+    rsa_of_pkcs1(info.private_key.as_bytes())
+}
+
+/// The key in the DER of an `RSAPrivateKey` (RFC 8017, appendix A.1.2).
+pub(super) fn rsa_of_pkcs1(der: &[u8]) -> Result<RsaPrivate, KeyError> {
+    let key = pkcs1::RsaPrivateKeyRef::from_der(der).map_err(malformed)?;
+    let number = |number: pkcs1::UintRef<'_>| Number::from_bytes(number.as_bytes());
+    let public = RsaPublic::new(number(key.modulus), number(key.public_exponent))?;
+    let crt = Crt {
+        dp: number(key.exponent1),
+        dq: number(key.exponent2),
+        qi: number(key.coefficient),
+    };
+    let d = number(key.private_exponent);
+    RsaPrivate::from_parts(public, d, number(key.prime1), number(key.prime2), crt)
+}
+
+fn malformed(what: impl fmt::Display) -> KeyError {
+    KeyError::Malformed {
+        format: "DER",
+        what: what.to_string(),
+    }
+}
