@@ -15,16 +15,28 @@
 //!
 //! RFC 8017 (RSA, PKCS #1), RFC 5208 (PKCS #8), RFC 5280 section 4.1 (SPKI), RFC 7468 (PEM), RFC 4253 section 6.6 (SSH).
 
+mod classic;
+mod der;
 mod error;
 mod fingerprint;
+mod json;
+mod key_file;
 mod number;
+mod openssh;
+mod pem;
 mod private;
 mod public;
 mod rsa;
+mod text;
+mod usage;
 
+pub use classic::{CLASSIC_BITS, generate as generate_classic};
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
+pub use key_file::{Existing, KeyFile, PRIVATE_NAME, PUBLIC_NAME, check_free};
 pub use number::Number;
 pub use private::PrivateKey;
 pub use public::{MAX_BITS, MIN_BITS, PublicKey};
 pub use rsa::{RsaPrivate, RsaPublic};
+pub use text::{Format, KeyText, Numbers};
+pub use usage::Use;

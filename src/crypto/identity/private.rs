@@ -1,16 +1,14 @@
 //! A private key that proves an identity.
 
+use super::der;
 use super::error::KeyError;
-use super::number::Number;
 use super::public::{MAX_BITS, PublicKey};
-use super::rsa::{Crt, RsaPrivate, RsaPublic};
+use super::rsa::RsaPrivate;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPairComponents, KeySize, PublicKeyComponents};
 use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
-use pkcs8::PrivateKeyInfoRef;
-use pkcs8::der::Decode;
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,35 +111,5 @@ pub(super) fn generate(bits: usize) -> Result<RsaPrivate, KeyError> {
     };
     let made = RsaKeyPair::generate(size).map_err(|_| NOT_MADE)?;
     let der = made.as_der().map_err(|_| NOT_MADE)?;
-    rsa_of_pkcs8(der.as_ref())
-}
-
-/// The key in the DER of a PKCS #8 `PrivateKeyInfo` (RFC 5208, section 5).
-pub(super) fn rsa_of_pkcs8(der: &[u8]) -> Result<RsaPrivate, KeyError> {
-    let info = PrivateKeyInfoRef::from_der(der).map_err(malformed)?;
-    if info.algorithm != pkcs1::ALGORITHM_ID {
-        return Err(malformed(format_args!("algorithm {}", info.algorithm.oid)));
-    }
-    rsa_of_pkcs1(info.private_key.as_bytes())
-}
-
-/// The key in the DER of an `RSAPrivateKey` (RFC 8017, appendix A.1.2).
-pub(super) fn rsa_of_pkcs1(der: &[u8]) -> Result<RsaPrivate, KeyError> {
-    let key = pkcs1::RsaPrivateKeyRef::from_der(der).map_err(malformed)?;
-    let number = |number: pkcs1::UintRef<'_>| Number::from_bytes(number.as_bytes());
-    let public = RsaPublic::new(number(key.modulus), number(key.public_exponent))?;
-    let crt = Crt {
-        dp: number(key.exponent1),
-        dq: number(key.exponent2),
-        qi: number(key.coefficient),
-    };
-    let d = number(key.private_exponent);
-    RsaPrivate::from_parts(public, d, number(key.prime1), number(key.prime2), crt)
-}
-
-fn malformed(what: impl fmt::Display) -> KeyError {
-    KeyError::Malformed {
-        format: "DER",
-        what: what.to_string(),
-    }
+    der::parse_pkcs8(der.as_ref())
 }

@@ -1,13 +1,9 @@
 //! A public key that can be somebody's identity.
 
+use super::der;
 use super::error::KeyError;
 use super::fingerprint::Fingerprint;
-use super::number::Number;
 use super::rsa::RsaPublic;
-use pkcs1::UintRef;
-use pkcs8::der::asn1::BitStringRef;
-use pkcs8::der::{Decode, Encode};
-use spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -47,7 +43,7 @@ impl PublicKey {
         if *rsa.e() != EXPONENT.into() {
             return Err(KeyError::Exponent);
         }
-        let (spki, fingerprint) = (spki_of(&rsa), Fingerprint::of(&rsa));
+        let (spki, fingerprint) = (der::spki(&rsa), Fingerprint::of(&rsa));
         Ok(Self(Arc::new(Inner { rsa, spki, fingerprint })))
     }
 
@@ -57,11 +53,11 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Malformed`] for anything else, and the errors of [`PublicKey::new`].
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
-        let key = Self::new(rsa_of_spki(der)?)?;
+        let key = Self::new(der::parse_spki(der)?)?;
         if key.spki() == der {
             Ok(key)
         } else {
-            Err(malformed("not the canonical encoding"))
+            Err(KeyError::malformed("DER", "not the canonical encoding"))
         }
     }
 
@@ -103,49 +99,5 @@ impl Hash for PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({})", self.0.fingerprint)
-    }
-}
-
-/// DER of the `SubjectPublicKeyInfo` of any RSA key.
-pub(super) fn spki_of(rsa: &RsaPublic) -> Vec<u8> {
-    let encode = || {
-        let key = pkcs1::RsaPublicKey {
-            modulus: UintRef::new(rsa.n().bytes())?,
-            public_exponent: UintRef::new(rsa.e().bytes())?,
-        };
-        let key = key.to_der()?;
-        let info = SubjectPublicKeyInfo {
-            algorithm: pkcs1::ALGORITHM_ID,
-            subject_public_key: BitStringRef::from_bytes(&key)?,
-        };
-        info.to_der()
-    };
-    encode().expect("two numbers of bounded length can be encoded")
-}
-
-/// The key in the DER of a `SubjectPublicKeyInfo`.
-pub(super) fn rsa_of_spki(der: &[u8]) -> Result<RsaPublic, KeyError> {
-    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(malformed)?;
-    if info.algorithm != pkcs1::ALGORITHM_ID {
-        return Err(malformed(format_args!("algorithm {}", info.algorithm.oid)));
-    }
-    let key = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or_else(|| malformed("no whole bytes"))?;
-    rsa_of_pkcs1(key)
-}
-
-/// The key in the DER of an `RSAPublicKey` (RFC 8017, appendix A.1.1).
-pub(super) fn rsa_of_pkcs1(der: &[u8]) -> Result<RsaPublic, KeyError> {
-    let key = pkcs1::RsaPublicKeyRef::from_der(der).map_err(malformed)?;
-    let [n, e] = [key.modulus, key.public_exponent].map(|number| Number::from_bytes(number.as_bytes()));
-    RsaPublic::new(n, e)
-}
-
-fn malformed(what: impl fmt::Display) -> KeyError {
-    KeyError::Malformed {
-        format: "DER",
-        what: what.to_string(),
     }
 }
