@@ -217,12 +217,18 @@ impl Draft {
             // Unlike a rename, a second name is refused where the name is taken, however late that happened.
             Existing::Keep => fs::hard_link(&self.temporary, &self.target),
         };
-        done.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeyError::Exists {
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeyError::Exists {
                 file: self.target.clone(),
-            },
-            _ => KeyError::write(&self.target, &error),
-        })
+            }),
+            // Some file systems know one name per file only.
+            Err(error) if existing == Existing::Keep && has_no_links(&error) => {
+                check_free(std::slice::from_ref(&self.target))?;
+                self.publish(Existing::Replace)
+            }
+            Err(error) => Err(KeyError::write(&self.target, &error)),
+            Ok(()) => Ok(()),
+        }
     }
 }
 
@@ -231,6 +237,13 @@ impl Drop for Draft {
         // Already renamed: nothing to remove.
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+    )
 }
 
 fn random_suffix() -> Result<String, KeyError> {

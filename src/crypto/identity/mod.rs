@@ -30,6 +30,9 @@ mod rsa;
 mod text;
 mod usage;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use classic::{CLASSIC_BITS, generate as generate_classic};
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
@@ -38,5 +41,5 @@ pub use number::Number;
 pub use private::PrivateKey;
 pub use public::{MAX_BITS, MIN_BITS, PublicKey};
 pub use rsa::{RsaPrivate, RsaPublic};
-pub use text::{Format, KeyText, Numbers};
+pub use text::{Format, KeyText, Numbers, parse_list};
 pub use usage::Use;

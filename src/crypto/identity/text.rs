@@ -43,6 +43,22 @@ pub enum Numbers {
     Private(RsaPrivate),
 }
 
+/// Reads the public keys of identities from a list: one line `ssh-rsa AAAA... comment` for each, empty lines and lines
+/// that begin with `#`. A single key in JSON or PEM is a list, too. Each entry is a key or what is wrong with its line.
+pub fn parse_list(text: &str) -> Vec<Result<PublicKey, KeyError>> {
+    let trimmed = text.trim_start_matches('\u{feff}').trim_start();
+    if trimmed.starts_with('{') || trimmed.contains("-----BEGIN ") {
+        return vec![KeyText::parse(text.as_bytes()).and_then(|key| key.public_identity())];
+    }
+    let entries = text.lines().enumerate().filter(|(_, line)| openssh::is_entry(line));
+    entries
+        .map(|(index, line)| {
+            let key = openssh::parse_line(line).and_then(|key| key.public_identity());
+            key.map_err(|error| error.on_line(index + 1))
+        })
+        .collect()
+}
+
 /// One key of any size and for any use, as it stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyText {
@@ -174,6 +190,11 @@ impl KeyText {
     #[must_use]
     pub fn with_comment(self, comment: &str) -> Self {
         Self::read_as(self.format, self.numbers, self.usage, comment)
+    }
+
+    /// The line `ssh-rsa AAAA... comment` of the public key, without a line end.
+    pub fn line(&self) -> String {
+        openssh::render_line(self.rsa(), &self.comment).trim_end().to_owned()
     }
 
     /// The fingerprint of the public key.

@@ -57,3 +57,38 @@ impl Verify for Unauthenticated {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::identity::testing::key;
+
+    #[test]
+    fn a_pinned_key_is_the_only_one_that_passes() {
+        let [own, other, third] = [0, 1, 2].map(|index| key(index).public().clone());
+        let trust = Pinned::new(own.clone());
+        assert_eq!(trust.check(&own), Ok(()));
+        // The same key that came another way.
+        assert_eq!(trust.check(&PublicKey::from_spki(own.spki()).unwrap()), Ok(()));
+        let refusal = trust.check(&other).unwrap_err();
+        let [own, other, third] = [own, other, third].map(|key| key.fingerprint());
+        assert_eq!((refusal.offered(), refusal.expected()), (other, &[own][..]));
+        assert_eq!(
+            refusal.to_string(),
+            format!("the peer has the key {other}, and {own} was expected")
+        );
+        let several = Pinned::any_of([0, 2].map(|index| key(index).public().clone()));
+        assert_eq!(several.check(key(2).public()), Ok(()));
+        assert_eq!(
+            several.check(key(1).public()).unwrap_err().to_string(),
+            format!("the peer has the key {other}, and {own} or {third} was expected")
+        );
+    }
+
+    #[test]
+    fn no_pinned_key_trusts_nobody_and_no_authentication_everybody() {
+        assert!(Pinned::any_of([]).check(key(0).public()).is_err());
+        assert_eq!(Unauthenticated.check(key(0).public()), Ok(()));
+        assert_eq!(Unauthenticated.settle(key(0).public()), Ok(()));
+    }
+}

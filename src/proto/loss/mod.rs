@@ -490,7 +490,7 @@ mod tests {
         }
         bench.ack(ms(100), &[1..=2]).unwrap();
         assert_eq!(bench.acked(), [1, 2]);
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
         bench.ack(ms(100), &[1..=3]).unwrap();
         assert_eq!(bench.acked(), [3]);
         assert_eq!(bench.lost(), [0]);
@@ -505,12 +505,12 @@ mod tests {
         bench.send(ms(0));
         bench.send(ms(10));
         bench.ack(ms(110), &[1..=1]).unwrap();
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
         let just_before = Duration::from_nanos(112_499_999);
         let deadline = Duration::from_micros(112_500);
         assert_eq!(bench.timeout(), Some(deadline));
         assert_eq!(bench.fire(just_before), Fired::LossDetected);
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
         assert_eq!(bench.fire(deadline), Fired::LossDetected);
         assert_eq!(bench.lost(), [0]);
         assert_eq!(bench.timeout(), None);
@@ -527,7 +527,7 @@ mod tests {
         bench
             .detector
             .detect_lost(bench.start + ms(5000), &mut bench.rtt, &mut bench.out);
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
     }
 
     #[test]
@@ -625,7 +625,7 @@ mod tests {
         bench.send(ms(0));
         assert_eq!(bench.fire(ms(126)), Fired::Probe { count: 1 });
         assert_eq!(bench.fire(ms(126 + 252)), Fired::Probe { count: 2 });
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
     }
 
     #[test]
@@ -659,7 +659,7 @@ mod tests {
             bench.send(ms(100 + i));
         }
         bench.ack(ms(210), &[8..=11]).unwrap();
-        assert_eq!(bench.lost(), []);
+        assert_eq!(bench.lost(), [0; 0]);
         // A second look at the same ACK counts nothing twice.
         bench.ack(ms(210), &[0..=5]).unwrap();
         assert_eq!(bench.out.spurious, 0);
