@@ -58,6 +58,18 @@ impl Console {
         Progress { bar }
     }
 
+    /// Begins to show that something takes its time.
+    pub(crate) fn spinner(&self, doing: String) -> Spinner {
+        let bar = ProgressBar::with_draw_target(None, self.draw_target())
+            .with_style(parsed("{spinner} {msg}  {elapsed}"))
+            .with_message(doing);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        *self.bar.lock() = bar.clone();
+        Spinner { bar }
+    }
+
     fn draw_target(&self) -> ProgressDrawTarget {
         if !self.quiet && io::stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(10)
@@ -103,12 +115,27 @@ impl Drop for Progress {
     }
 }
 
+/// Something goes on. The spinner vanishes when it is dropped.
+pub(crate) struct Spinner {
+    bar: ProgressBar,
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 fn style(total_known: bool) -> ProgressStyle {
     let template = if total_known {
         "{wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  ETA {eta}"
     } else {
         "{spinner} {bytes}  {bytes_per_sec}  {elapsed}"
     };
+    parsed(template)
+}
+
+fn parsed(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates are constant and well-formed")
 }
 

@@ -9,6 +9,7 @@
 
 pub mod lab;
 pub mod receiver;
+pub mod rsagen;
 pub mod sender;
 
 mod args;

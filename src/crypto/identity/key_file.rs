@@ -112,14 +112,9 @@ impl PrivateKey {
 }
 
 impl KeyText {
-    /// Which files of `directory` [`KeyText::write_pair`] will write.
-    pub fn targets(&self, directory: &Path) -> Vec<PathBuf> {
-        let public = directory.join(PUBLIC_NAME);
-        if self.is_private() {
-            vec![directory.join(PRIVATE_NAME), public]
-        } else {
-            vec![public]
-        }
+    /// The files of a pair in `directory`.
+    pub fn pair_paths(directory: &Path) -> [PathBuf; 2] {
+        [PRIVATE_NAME, PUBLIC_NAME].map(|name| directory.join(name))
     }
 
     /// Writes `private.key` (mode 0600) and `public.key` into `directory`; of a public key the latter only. Returns what
@@ -128,13 +123,14 @@ impl KeyText {
     /// # Errors
     /// [`KeyError::Exists`] or [`KeyError::Write`]; then no new file is there.
     pub fn write_pair(&self, directory: &Path, existing: Existing) -> Result<Vec<PathBuf>, KeyError> {
-        let targets = self.targets(directory);
+        let pair = Self::pair_paths(directory);
+        let targets = if self.is_private() { &pair[..] } else { &pair[1..] };
         if existing == Existing::Keep {
-            check_free(&targets)?;
+            check_free(targets)?;
         }
         // Everything that takes space and time comes before the first name.
         let mut drafts = Vec::new();
-        for target in &targets {
+        for target in targets {
             let (text, mode) = if target.ends_with(PRIVATE_NAME) {
                 (self.render(Format::Json), 0o600)
             } else {

@@ -212,8 +212,11 @@ impl KeyText {
         format!("{} {} {comment} (RSA)", self.rsa().bits(), self.fingerprint())
     }
 
-    /// Passes if the key may be an identity.
-    fn check_identity(&self) -> Result<(), KeyError> {
+    /// Passes if the key may be an identity, private or public.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is too short, has another exponent than 65537, or is for another use.
+    pub fn check_identity(&self) -> Result<(), KeyError> {
         // Of a key that is too short for anything, its length is what matters.
         PublicKey::new(self.rsa().clone())?;
         match self.usage() {
