@@ -211,7 +211,11 @@ fn write(options: &Options, key: &KeyText, console: &Console) -> Result<(), Fail
     let directory = Path::new(&options.out_dir);
     fs::create_dir_all(directory)
         .map_err(|error| Failure::io(format!("cannot make {}", directory.display()), &error))?;
-    let existing = if options.force { Existing::Replace } else { Existing::Keep };
+    let existing = if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     for path in key.write_pair(directory, existing)? {
         let whose = if path.ends_with(PRIVATE_NAME) {
             "keep it to yourself"

@@ -26,6 +26,7 @@ const ROUNDS: usize = 40;
 ///
 /// # Errors
 /// [`KeyError::Bits`] for another length; [`KeyError::Crypto`] if there is no randomness.
+#[expect(clippy::many_single_char_names, reason = "the names of RFC 8017")]
 pub fn generate(bits: usize) -> Result<RsaPrivate, KeyError> {
     if bits != CLASSIC_BITS {
         return private::generate(bits);

@@ -194,6 +194,7 @@ impl KeyError {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that it fits `map_err`")]
     pub(super) fn malformed(format: &'static str, what: impl ToString) -> Self {
         Self::Malformed {
             format,

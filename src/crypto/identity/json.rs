@@ -57,6 +57,7 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawVa
     <&RawValue>::deserialize(value).map(Some)
 }
 
+#[expect(clippy::many_single_char_names, reason = "the names of RFC 8017")]
 pub(super) fn parse(text: &str) -> Result<KeyText, KeyError> {
     let fields: Fields<'_> = serde_json::from_str(text).map_err(malformed)?;
     if let Some(version) = fields.v.map(RawValue::get).filter(|version| *version != VERSION) {

@@ -144,7 +144,9 @@ impl KeyText {
             if let Err(error) = draft.publish(existing) {
                 if existing == Existing::Keep {
                     // Half a pair helps nobody; these files are ours, for nothing was replaced.
-                    written.iter().for_each(|path| drop(fs::remove_file(path)));
+                    for path in &written {
+                        let _ = fs::remove_file(path);
+                    }
                 }
                 return Err(error);
             }

@@ -32,6 +32,8 @@ mod usage;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use classic::{CLASSIC_BITS, generate as generate_classic};
 pub use error::KeyError;

@@ -4,6 +4,7 @@ mod endings;
 mod lab;
 mod memory;
 mod modes;
+mod rsagen;
 mod tool;
 mod transfer;
 mod usage;
