@@ -1,5 +1,6 @@
 //! Exit codes, and which error means which.
 
+use crate::crypto::identity::KeyError;
 use crate::error::{Limit, StreamError};
 use std::fmt::Display;
 use std::io;
@@ -75,6 +76,12 @@ impl Failure {
     /// `what` could not be done because the system said `error`.
     pub(crate) fn io(what: impl Display, error: &io::Error) -> Self {
         Self::runtime(format!("{what}: {}", plain_words(error)))
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::runtime(error.to_string())
     }
 }
 

@@ -124,12 +124,6 @@ pub fn main() -> ExitCode {
     args::run(&TOOL, run)
 }
 
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::runtime(error.to_string())
-    }
-}
-
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     if let Some(file) = &options.fingerprint {
         let summary = KeyFile::read(file)?.text().summary();

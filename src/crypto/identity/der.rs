@@ -55,7 +55,7 @@ pub(super) fn parse_spki(der: &[u8]) -> Result<RsaPublic, KeyError> {
     let info = SubjectPublicKeyInfoRef::from_der(der).map_err(malformed)?;
     check_algorithm(info.algorithm.oid)?;
     if info.algorithm != pkcs1::ALGORITHM_ID {
-        return Err(malformed("parameters where none belong"));
+        return Err(malformed("unusual parameters of the algorithm"));
     }
     let key = info.subject_public_key.as_bytes();
     parse_pkcs1_public(key.ok_or_else(|| malformed("bits that are no bytes"))?)
