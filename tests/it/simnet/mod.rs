@@ -3,6 +3,8 @@
 //! `SIM_SEEDS=n` runs so many seeds (2,000 by default); `SIM_SEED=n` repeats one and prints what happened.
 
 mod extremes;
+mod goodput;
+mod measure;
 mod run;
 mod scenario;
 mod transcript;
