@@ -5,6 +5,11 @@
 use super::packet_builder::PacketBuilder;
 use crate::wire::frame::Frame;
 use std::ops::{BitAnd, BitOr, BitOrAssign, Not};
+use std::time::{Duration, Instant};
+
+/// A limit is said again on demand no more often than this, and no more often than once in a round trip. On a fast path
+/// every limit crosses a DATA_BLOCKED of the peer, and to answer each would be a flood of control frames.
+const MIN_REPEAT: Duration = Duration::from_millis(10);
 
 /// The only channel of a stream.
 pub const CHANNEL: u64 = 0;
@@ -30,6 +35,15 @@ impl Control {
     pub const CONSUMED: Self = Self(1 << 6);
     /// `ACK_FREQUENCY`.
     pub const ACK_FREQUENCY: Self = Self(1 << 7);
+
+    /// The peer may wait for these, and do nothing before they come.
+    const AWAITED: [Self; 5] = [
+        Self::HANDSHAKE_DONE,
+        Self::MAX_DATA,
+        Self::RESET,
+        Self::STOP,
+        Self::CONSUMED,
+    ];
 
     /// In order of urgency.
     const ORDER: [Self; 8] = [
@@ -89,6 +103,8 @@ pub struct ControlFrames {
     changed: Control,
     /// Frames whose newest value was acknowledged.
     acked: Control,
+    /// Frames that have been sent at all.
+    said: Control,
     /// For each frame the first packet with its newest value. What becomes of earlier packets says nothing of it.
     since_pn: [u64; Control::ORDER.len()],
     max_data: u64,
@@ -96,7 +112,7 @@ pub struct ControlFrames {
     reset: (u64, u64),
     stop: u64,
     consumed: Option<u64>,
-    confirms_handshake: bool,
+    max_data_repeated_at: Option<Instant>,
     ack_frequency: (u64, u64, u64),
 }
 
@@ -118,15 +134,16 @@ impl ControlFrames {
 
     /// Tells the client that the handshake is complete.
     pub fn handshake_done(&mut self) {
-        self.confirms_handshake = true;
         self.change(Control::HANDSHAKE_DONE);
     }
 
-    /// Says `HANDSHAKE_DONE` again, if nobody knows whether it arrived: until it has, the client acknowledges nothing,
-    /// so its loss cannot be seen.
-    pub fn repeat_handshake_done(&mut self) {
-        if self.confirms_handshake && !self.acked.has(Control::HANDSHAKE_DONE) {
-            self.pending |= Control::HANDSHAKE_DONE;
+    /// Says again what the peer may be waiting for and nobody knows whether it arrived. `HANDSHAKE_DONE`: until it has,
+    /// the client acknowledges nothing, so its loss cannot be seen.
+    pub fn repeat_unacked(&mut self) {
+        for control in Control::AWAITED {
+            if self.said.has(control) && !self.acked.has(control) {
+                self.pending |= control;
+            }
         }
     }
 
@@ -138,13 +155,13 @@ impl ControlFrames {
         }
     }
 
-    /// Says the newest MAX_DATA again, if the peer is blocked at a lower one. Returns whether it is.
-    pub fn repeat_max_data(&mut self, blocked_at: u64) -> bool {
-        let is_newer = self.max_data > blocked_at;
-        if is_newer {
+    /// The peer says that our `limit` stops it. If that is an old one, the newest is said again.
+    pub fn handle_blocked(&mut self, limit: u64, now: Instant, smoothed_rtt: Duration) {
+        let due = |at: Instant| now.saturating_duration_since(at) >= MIN_REPEAT.max(smoothed_rtt);
+        if limit < self.max_data && self.max_data_repeated_at.is_none_or(due) {
+            self.max_data_repeated_at = Some(now);
             self.pending |= Control::MAX_DATA;
         }
-        is_newer
     }
 
     /// The peer's `limit` stops us. Said once for each limit.
@@ -192,6 +209,7 @@ impl ControlFrames {
         for (index, control) in Control::ORDER.into_iter().enumerate() {
             if self.pending.has(control) && builder.write_control(control, &self.frame(control)) {
                 self.pending = self.pending & !control;
+                self.said |= control;
                 if self.changed.has(control) {
                     self.changed = self.changed & !control;
                     self.since_pn[index] = pn;
@@ -264,6 +282,11 @@ mod tests {
     use super::*;
     use crate::wire::packet::{ConnectionId, ShortForm};
 
+    #[expect(clippy::disallowed_methods, reason = "any moment will do as the origin")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
     fn send(frames: &mut ControlFrames, pn: u64) -> Control {
         let header = Header {
             form: ShortForm::Plain,
@@ -280,16 +303,16 @@ mod tests {
     #[test]
     fn the_end_of_the_handshake_is_repeated_until_it_is_known_to_have_arrived() {
         let mut client = ControlFrames::default();
-        client.repeat_handshake_done();
+        client.repeat_unacked();
         assert!(!client.is_pending(), "a client has nothing to confirm");
 
         let mut server = ControlFrames::default();
         server.handshake_done();
         assert_eq!(send(&mut server, 0), Control::HANDSHAKE_DONE);
-        server.repeat_handshake_done();
+        server.repeat_unacked();
         assert_eq!(send(&mut server, 1), Control::HANDSHAKE_DONE);
         server.acked(1, Control::HANDSHAKE_DONE);
-        server.repeat_handshake_done();
+        server.repeat_unacked();
         assert!(!server.is_pending());
     }
 
@@ -334,6 +357,38 @@ mod tests {
         frames.max_data(2000);
         frames.acked(1, first);
         assert!(frames.is_pending() && !frames.is_acked(Control::MAX_DATA));
+    }
+
+    #[test]
+    fn a_limit_that_the_peer_knows_is_not_repeated_and_an_older_one_once_in_a_round_trip() {
+        let (now, rtt) = (start(), Duration::from_millis(100));
+        let mut frames = ControlFrames::default();
+        frames.handle_blocked(500, now, rtt);
+        assert!(!frames.is_pending(), "no limit was ever told");
+        frames.max_data(1000);
+        send(&mut frames, 1);
+        frames.handle_blocked(1000, now, rtt);
+        assert!(!frames.is_pending());
+        frames.handle_blocked(500, now, rtt);
+        assert_eq!(send(&mut frames, 2), Control::MAX_DATA);
+        frames.handle_blocked(600, now + rtt / 2, rtt);
+        assert!(!frames.is_pending());
+        frames.handle_blocked(600, now + rtt, rtt);
+        assert!(frames.is_pending());
+    }
+
+    #[test]
+    fn on_a_short_path_a_limit_is_repeated_a_hundred_times_a_second_at_most() {
+        let (start, rtt) = (start(), Duration::from_micros(50));
+        let mut frames = ControlFrames::default();
+        let mut repeated = 0;
+        for n in 0..20_000_u32 {
+            frames.max_data(u64::from(n + 2) << 16);
+            send(&mut frames, u64::from(n));
+            frames.handle_blocked(u64::from(n) << 16, start + n * rtt, rtt);
+            repeated += u32::from(frames.is_pending());
+        }
+        assert_eq!(repeated, 100);
     }
 
     #[test]

@@ -99,8 +99,6 @@ pub struct SendHalf {
     pub(super) life: Life,
     pub(super) last_received: Instant,
     last_ping: Instant,
-    /// Before this moment the newest MAX_DATA is not repeated for a peer that says it is blocked.
-    max_data_again: Instant,
     pub(super) receive_done: bool,
     pub(super) peer_consumed: bool,
     pub(super) stopped: Option<u64>,
@@ -154,7 +152,6 @@ impl SendHalf {
             life: Life::Open,
             last_received: now,
             last_ping: now,
-            max_data_again: now,
             receive_done: false,
             peer_consumed: false,
             stopped: None,
@@ -326,7 +323,7 @@ impl SendHalf {
             self.max_data = update.max_data;
         }
         if let Some(limit) = update.peer_blocked {
-            self.handle_blocked(now, limit);
+            self.control.handle_blocked(limit, now, self.rtt.smoothed_rtt());
         }
         if let Some(code) = update.stop {
             self.handle_stop(code);
@@ -455,14 +452,6 @@ impl SendHalf {
         }
     }
 
-    /// The peer stands at `limit`. Once in a probe time-out is enough: mostly its word and our new limit have passed
-    /// each other on the way, and repeats without news count as a flood there.
-    fn handle_blocked(&mut self, now: Instant, limit: u64) {
-        if now >= self.max_data_again && self.control.repeat_max_data(limit) {
-            self.max_data_again = now + self.pto();
-        }
-    }
-
     /// The peer no longer reads: what was not sent never will be (RFC 9000, section 3.5).
     fn handle_stop(&mut self, code: u64) {
         if self.stopped.is_none() && !self.buffer.is_finished() {
@@ -546,10 +535,12 @@ impl SendHalf {
     }
 
     /// Probes carry new data if there is any, else what was sent longest ago (RFC 9002, section 6.2.4). One for which
-    /// nothing is left becomes a PING.
+    /// nothing is left becomes a PING. What the peer may be waiting for goes along in any case: it is small, and new
+    /// data is no help to a peer that must not send.
     fn prepare_probes(&mut self) {
-        self.control.repeat_handshake_done();
-        if self.control.is_pending() || self.buffer.can_send(self.max_data) {
+        let has_new = self.control.is_pending() || self.buffer.can_send(self.max_data);
+        self.control.repeat_unacked();
+        if has_new {
             return;
         }
         let mut oldest = [None; MAX_PROBES];

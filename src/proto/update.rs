@@ -146,7 +146,7 @@ pub struct Update {
     pub acks: Acks,
     /// Highest MAX_DATA of the peer.
     pub max_data: u64,
-    /// The peer says that our limit stops it: the highest such limit.
+    /// The highest limit of ours that stops the peer, as it says.
     pub peer_blocked: Option<u64>,
     /// The peer asks us to stop sending (code).
     pub stop: Option<u64>,

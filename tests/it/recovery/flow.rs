@@ -4,6 +4,7 @@ use crate::script::{Endpoint, FULL, PATH, Pair, Script, Sent, Setup, Side, Time,
 use securestream::wire::frame::{Frame, close_code};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 fn blocked() -> Script {
     let mut script = Script::with(|setup| setup.settled.initial_max_data = 2 * FULL);
@@ -88,10 +89,10 @@ fn data_blocked_is_answered_with_the_newest_limit() {
 }
 
 #[test]
-fn a_limit_is_said_again_at_most_once_in_a_probe_time_out() {
+fn a_limit_is_said_again_at_most_once_in_a_round_trip() {
     let mut script = window_reopened();
     script.at(110.ms()).ack(1..=1);
-    let again = 120.ms() + script.endpoint().send.pto();
+    let again = 120.ms() + script.endpoint().send.rtt().smoothed_rtt();
     script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 2 * FULL }]);
     script.expect_packet().pn(2).frame(&Frame::MaxData { max: 4 * FULL });
     script.at(121.ms()).ack(2..=2);
@@ -100,15 +101,6 @@ fn a_limit_is_said_again_at_most_once_in_a_probe_time_out() {
     script.expect_packet_at(147.ms()).only_ack();
     script.at(again).receive(&[Frame::DataBlocked { limit: 3 * FULL }]);
     script.expect_packet().frame(&Frame::MaxData { max: 4 * FULL });
-}
-
-#[test]
-fn a_peer_that_has_the_newest_limit_is_not_told_again() {
-    let mut script = window_reopened();
-    script.at(110.ms()).ack(1..=1);
-    script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 4 * FULL }]);
-    script.expect_nothing();
-    script.expect_packet_at(145.ms()).only_ack();
 }
 
 #[test]
@@ -139,6 +131,38 @@ fn limits_that_overtake_each_other_are_no_flood() {
         }
     }
     script.check("the connection was closed", |endpoint| endpoint.send.ended().is_none());
+}
+
+#[test]
+fn data_blocked_at_the_newest_limit_is_not_answered() {
+    let mut script = window_reopened();
+    script.at(110.ms()).ack(1..=1);
+    script.at(120.ms()).receive(&[Frame::DataBlocked { limit: 4 * FULL }]);
+    // Only acknowledged.
+    script.expect_packet_at(145.ms()).only_ack();
+}
+
+/// With the window closed at both ends, and more to send than the congestion window takes.
+#[test]
+fn a_probe_with_new_data_repeats_the_limit_that_nobody_acknowledged() {
+    let mut script = Script::with(|setup| {
+        setup.config.initial_window = 2 * FULL;
+        setup.config.max_window = 2 * FULL;
+        setup.config.congestion = "fixed:2042".into();
+        setup.reads = false;
+    });
+    script.receive_stream(0..FULL).receive_stream(FULL..2 * FULL);
+    script.expect_packet().pn(0).only_ack();
+    script.at(10.ms()).event("the application reads", Endpoint::read);
+    script.expect_packet().pn(1).frame(&Frame::MaxData { max: 4 * FULL });
+    script.at(11.ms()).write(8 * FULL);
+    script.expect_packet().pn(2).stream(0..FULL);
+    script
+        .expect_packet_at(336.ms())
+        .pn(3)
+        .frame(&Frame::MaxData { max: 4 * FULL });
+    script.expect_packet().pn(4);
+    script.expect_nothing();
 }
 
 #[test]
@@ -181,8 +205,9 @@ fn a_reset_beyond_the_window_closes() {
     script.expect_packet().close(close_code::FLOW_CONTROL);
 }
 
-/// The first `n` packets that carry a limit are lost; a transfer through a window of eight packets.
-fn transfer_with_lost_limits(n: usize) {
+/// The first `n` packets that carry a limit are lost; a transfer through a window of eight packets, while the receiver
+/// sends `back` bytes of its own. Returns the longest time without progress.
+fn transfer_with_lost_limits(n: usize, back: u64) -> Duration {
     let mut server = Setup::default();
     server.settled.server = true;
     server.config.initial_window = 8 * FULL;
@@ -201,14 +226,35 @@ fn transfer_with_lost_limits(n: usize) {
     };
     let mut pair = Pair::new(&client, &server, 50.ms(), Box::new(rule));
     pair.client.write(100 * FULL);
-    pair.run(60.s(), |pair| pair.server.received.bytes.len() as u64 == 100 * FULL);
+    pair.server.write(back);
+    let (mut read, mut at, mut longest) = (0, 0.s(), 0.s());
+    pair.run(60.s(), |pair| {
+        let now = pair.elapsed();
+        if pair.server.received.bytes.len() > read {
+            longest = longest.max(now - at);
+            (read, at) = (pair.server.received.bytes.len(), now);
+        }
+        read as u64 == 100 * FULL
+    });
     assert_eq!(lost.get(), n, "the test lost what it wanted to");
+    longest
 }
 
 #[test]
 fn a_closed_window_reopens_though_the_update_is_lost() {
     for n in 1..12 {
-        transfer_with_lost_limits(n);
+        transfer_with_lost_limits(n, 0);
+    }
+}
+
+#[test]
+fn a_closed_window_whose_update_was_lost_holds_nobody_up_for_long() {
+    // With nothing to send back, with a little, and with more than the path takes.
+    for back in [0, FULL, 10_000 * FULL] {
+        for n in 1..=3 {
+            let longest = transfer_with_lost_limits(n, back);
+            assert!(longest < 3.s(), "{n} lost, {back} bytes back: {longest:?}");
+        }
     }
 }
 

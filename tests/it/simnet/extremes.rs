@@ -1,5 +1,6 @@
 //! The worst that a stream must survive, one thing at a time.
 
+use super::measure::{Path, measure};
 use super::number;
 use super::scenario::spec;
 use securestream::proto::Config;
@@ -59,6 +60,19 @@ fn a_peer_whose_path_died_for_good_is_given_up() {
     let ended = network.run_until(idle, |network| network.client.is_closed() && network.server.is_closed());
     assert!(ended);
     assert!(matches!(network.client.ended(), Some(Err(_))));
+}
+
+/// Every limit of the receiver crosses a word of the sender that it is blocked.
+#[test]
+fn a_window_that_a_fast_path_fills_all_the_time_is_no_flood_of_control_frames() {
+    let path = Path {
+        mbit_per_sec: 1000,
+        rtt: Duration::from_millis(1),
+        loss_pct: 0.0,
+        buffer_bdps: 4.0,
+    };
+    let measured = measure(&path, "new-reno", Duration::from_secs(2), 1, || Duration::ZERO);
+    assert!(measured.mbit_per_sec() > 800.0, "{measured:?}");
 }
 
 #[test]
