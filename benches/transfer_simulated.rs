@@ -48,7 +48,7 @@ fn cases() -> [Case; 6] {
     [
         case("lan: 1 Gbit/s, 1 ms", path(1000, 1, 0.0, 4.0), 800.0, 1.0),
         case("city: 100 Mbit/s, 20 ms", path(100, 20, 0.0, 1.0), 80.0, 1.0),
-        case("shallow buffer: 100 Mbit/s, 20 ms", path(100, 20, 0.0, 0.1), 60.0, 2.0),
+        case("shallow buffer: 50 Mbit/s, 20 ms", path(50, 20, 0.0, 0.1), 33.0, 2.0),
         case("ocean: 100 Mbit/s, 200 ms", path(100, 200, 0.0, 1.0), 50.0, 5.0),
         case("radio: 50 Mbit/s, 20 ms, 1 % loss", path(50, 20, 1.0, 1.0), 3.0, 3.0),
         case("bad: 50 Mbit/s, 100 ms, 20 % loss", path(50, 100, 20.0, 1.0), 0.1, 40.0),

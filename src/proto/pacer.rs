@@ -14,7 +14,9 @@ const QUANTUM_TIME: Duration = Duration::from_millis(1);
 const MAX_QUANTUM_BYTES: u64 = 256 * 1024;
 /// Smallest quantum.
 const MIN_QUANTUM_PKTS: u64 = 2;
-/// A burst of the initial window is always allowed (RFC 9002 sections 7.2 and 7.7).
+/// A burst of the initial window is allowed when nothing is in flight (RFC 9002 sections 7.2 and 7.7). While packets
+/// are in flight it would only overflow short queues: a window that opens by a quarter at once, because the peer
+/// acknowledges four times in a round trip, is spread over that quarter.
 const INITIAL_BURST_PKTS: u64 = 10;
 /// Where a deadline ends that a very low rate would put beyond what the clock can express.
 const FAR: Duration = Duration::from_secs(24 * 3600);
@@ -43,7 +45,7 @@ impl Pacer {
             refilled_at: now,
             catching_up: false,
         };
-        pacer.credit = units(INITIAL_BURST_PKTS * mtu);
+        pacer.credit = pacer.initial_burst();
         pacer
     }
 
@@ -51,7 +53,13 @@ impl Pacer {
     pub fn set_rate(&mut self, rate_bytes_per_sec: u64) {
         self.rate_bytes_per_sec = rate_bytes_per_sec.max(1);
         // Credit earned at a higher rate does not become a burst at a lower one.
-        self.credit = self.credit.min(self.credit_limit());
+        self.credit = self.credit.min(self.credit_limit().max(self.initial_burst()));
+    }
+
+    /// Nothing is in flight: a burst of the initial window may go out.
+    pub fn on_idle(&mut self, now: Instant) {
+        self.refill(now);
+        self.credit = self.credit.max(self.initial_burst());
     }
 
     /// The size of a full packet changed.
@@ -69,7 +77,7 @@ impl Pacer {
             return Ok(());
         }
         // More than the bucket holds needs a full bucket, else it would wait for ever.
-        let needed = units(bytes.min(self.burst()));
+        let needed = units(bytes.min(self.quantum()));
         if self.credit >= needed {
             return Ok(());
         }
@@ -87,9 +95,9 @@ impl Pacer {
     pub fn on_sent(&mut self, bytes: u64) {
         if self.rate_bytes_per_sec != u64::MAX {
             // The debt is bounded: what does not ask must not stop the rest for long.
-            let burst = units(self.burst());
-            self.credit = (self.credit - units(bytes)).max(-burst);
-            self.catching_up &= self.credit > burst;
+            let quantum = units(self.quantum());
+            self.credit = (self.credit - units(bytes)).max(-quantum.max(self.initial_burst()));
+            self.catching_up &= self.credit > quantum;
         }
     }
 
@@ -104,9 +112,8 @@ impl Pacer {
         (self.rate_bytes_per_sec / per_sec as u64).min(MAX_QUANTUM_BYTES)
     }
 
-    /// Most credit after idle time.
-    fn burst(&self) -> u64 {
-        self.quantum().max(INITIAL_BURST_PKTS * self.mtu)
+    fn initial_burst(&self) -> i128 {
+        units(INITIAL_BURST_PKTS * self.mtu)
     }
 
     fn refill(&mut self, now: Instant) {
@@ -119,14 +126,16 @@ impl Pacer {
             self.credit = self.credit_limit();
             return;
         }
+        // What is there is never taken back: it may be the initial burst.
+        let limit = self.credit_limit().max(self.credit);
         let earned = elapsed.as_nanos().saturating_mul(self.rate_bytes_per_sec.into());
         let earned = i128::try_from(earned).unwrap_or(i128::MAX);
-        self.credit = self.credit.saturating_add(earned).min(self.credit_limit());
+        self.credit = self.credit.saturating_add(earned).min(limit);
     }
 
     /// A late wake-up must not cost rate, so the bucket is twice as large until it is made up for.
     fn credit_limit(&self) -> i128 {
-        units(self.burst()) * if self.catching_up { 2 } else { 1 }
+        units(self.quantum()) * if self.catching_up { 2 } else { 1 }
     }
 }
 
@@ -242,6 +251,26 @@ mod tests {
         }
         let due = rate * 10;
         assert!(sent.abs_diff(due) * 1000 <= due, "{sent} of {due}");
+    }
+
+    #[test]
+    fn only_with_nothing_in_flight_may_a_burst_go_at_once() {
+        let now = start();
+        let mut pacer = drained(now, 1_000_000);
+        let burst = |pacer: &mut Pacer, now| {
+            let mut pkts = 0;
+            while pacer.can_send(now, MTU).is_ok() {
+                pacer.on_sent(MTU);
+                pkts += 1;
+            }
+            pkts
+        };
+        let mut now = now + Duration::from_secs(1);
+        // Two for the wait, and two because it was longer than it had to be.
+        assert!(burst(&mut pacer, now) <= 4);
+        now += Duration::from_secs(1);
+        pacer.on_idle(now);
+        assert_eq!(burst(&mut pacer, now), 10);
     }
 
     #[test]

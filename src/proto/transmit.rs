@@ -116,6 +116,9 @@ impl SendHalf {
         if in_flight > 0 && in_flight + bytes > self.controller.window() {
             return false;
         }
+        if in_flight == 0 {
+            self.pacer.on_idle(now);
+        }
         if let Err(at) = self.pacer.can_send(now, bytes) {
             self.pacing_until = Some(at);
             return false;

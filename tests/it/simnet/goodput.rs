@@ -21,13 +21,15 @@ fn time(rtt: Duration) -> Duration {
 
 /// Mbit/s in steps that small changes seldom cross.
 fn rounded(mbit_per_sec: f64) -> String {
-    let (step, digits) = match mbit_per_sec {
-        x if x >= 20.0 => (2.0, 0),
-        x if x >= 8.0 => (1.0, 0),
-        x if x >= 2.0 => (0.5, 1),
-        _ => (0.1, 1),
+    let step = match mbit_per_sec {
+        x if x >= 20.0 => 2.0,
+        x if x >= 10.0 => 1.0,
+        x if x >= 2.0 => 0.5,
+        _ => 0.1,
     };
-    format!("{:.digits$}", (mbit_per_sec / step).round() * step)
+    let rounded = (mbit_per_sec / step).round() * step;
+    let digits = usize::from(rounded < 9.99);
+    format!("{rounded:.digits$}")
 }
 
 fn cell(loss_pct: f64, rtt_ms: u64, buffer_bdps: f64, controller: &str) -> String {
