@@ -3,6 +3,7 @@
 //! It is the same code that a [`crate::Stream`] runs, with the application, the network and the clock passed in; so it
 //! must not know where time and datagrams come from.
 
+use super::letters::Letters;
 use super::node::{Datagram, Node};
 use crate::crypto::engine::Mode;
 use crate::crypto::plain::PlainMode;
@@ -31,6 +32,10 @@ pub struct Options {
     pub config: Config,
     /// How long the handshake may take.
     pub connect_timeout: Duration,
+    /// How late the sending half looks at what was received, as a thread that is woken while others run; what arrives
+    /// meanwhile is merged, and what asks for nothing waits for what does. `None`, the default: it sees each packet at
+    /// once.
+    pub sender_late: Option<Duration>,
 }
 
 impl Default for Options {
@@ -38,6 +43,7 @@ impl Default for Options {
         Self {
             config: Config::default(),
             connect_timeout: handshake::DEFAULT_CONNECT_TIMEOUT,
+            sender_late: None,
         }
     }
 }
@@ -65,6 +71,7 @@ enum Phase {
 struct Open {
     core: Core,
     update: Update,
+    letters: Letters,
     inbox: Inbox,
     window: RecvWindow,
     written: u64,
@@ -346,6 +353,7 @@ impl Endpoint {
                     window: RecvWindow::new(core.initial_window, max_window),
                     core,
                     update: Update::default(),
+                    letters: Letters::new(self.options.sender_late),
                     inbox: Inbox::default(),
                     written: 0,
                     is_finished: false,
@@ -354,6 +362,7 @@ impl Endpoint {
                 });
                 for (mut datagram, received_at) in early {
                     open.handle_datagram(received_at, &mut datagram, 0);
+                    open.post(now);
                 }
                 self.phase = Phase::Open(open);
             }
@@ -387,12 +396,24 @@ impl Open {
         intake.handle(&found, datagram, &arrival, inbox, &mut self.update);
     }
 
+    /// What was learnt goes to the sending half.
+    fn post(&mut self, now: Instant) {
+        self.letters.merge(&mut self.update);
+        self.letters.ring(now, self.core.outlet.half.look_after());
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let half = &self.core.outlet.half;
+        half.next_timeout().into_iter().chain(half.next_paced()).min()
+    }
+
     /// The round of the send thread.
     fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
+        let is_awake = self.next_event().is_some_and(|at| at <= now);
         let outlet = &mut self.core.outlet;
-        if !self.update.is_empty() {
-            let generation = self.update.generation;
-            outlet.half.handle_update(now, &mut self.update);
+        if let Some(update) = self.letters.take(now, is_awake) {
+            let generation = update.generation;
+            outlet.half.handle_update(now, update);
             outlet.follow(generation);
         }
         outlet.half.close_if_complete(now);
@@ -402,6 +423,8 @@ impl Open {
         self.packet.resize(outlet.half.packet_bytes(), 0);
         let filled = outlet.fill(now, &mut self.packet, 1);
         while outlet.half.poll_recycled().is_some() {}
+        // What came since the sender looked was judged by the old numbers.
+        self.letters.ring(now, outlet.half.look_after());
         let Some(filled) = filled else {
             outlet.half.note_app_limited();
             return None;
@@ -425,7 +448,10 @@ impl Node for Endpoint {
                 }
             }
             Phase::Handshaking(handshake) => handshake.handle_datagram(datagram, now),
-            Phase::Open(open) => open.handle_datagram(now, datagram, path),
+            Phase::Open(open) => {
+                open.handle_datagram(now, datagram, path);
+                open.post(now);
+            }
         }
     }
 
@@ -449,10 +475,7 @@ impl Node for Endpoint {
         match &self.phase {
             Phase::New | Phase::Listening => None,
             Phase::Handshaking(handshake) => handshake.next_timeout(),
-            Phase::Open(open) => {
-                let half = &open.core.outlet.half;
-                half.next_timeout().into_iter().chain(half.next_paced()).min()
-            }
+            Phase::Open(open) => open.next_event().into_iter().chain(open.letters.next_timeout()).min(),
         }
     }
 }

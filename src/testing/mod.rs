@@ -77,6 +77,7 @@
 //! ```
 
 mod endpoint;
+mod letters;
 mod link;
 mod network;
 mod node;

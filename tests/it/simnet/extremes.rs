@@ -1,8 +1,9 @@
 //! The worst that a stream must survive, one thing at a time.
 
-use super::measure::{Path, measure};
+use super::measure::{CONTROLLERS, Path, measure};
 use super::number;
 use super::scenario::spec;
+use securestream::filter::Direction;
 use securestream::proto::Config;
 use securestream::testing::{Network, Options};
 use std::time::Duration;
@@ -12,13 +13,25 @@ const MIB: usize = 1 << 20;
 #[test]
 fn half_of_all_packets_lost_both_ways_and_every_mebibyte_arrives() {
     let bytes: Vec<u8> = (0..MIB).map(|i| (i * 31 % 251) as u8).collect();
-    for seed in 0..number("SIM_SEEDS").unwrap_or(20).min(100) {
-        let mut network = Network::new(seed, &spec("delay 20ms; loss 50%"));
-        let hours = Duration::from_secs(4 * 3600);
-        let arrived = network.transfer(&bytes, b"", hours);
-        let arrived =
-            arrived.unwrap_or_else(|error| panic!("seed {seed}, {:?}: {error}\n{network:?}", network.elapsed()));
-        assert!(arrived.0 == bytes, "seed {seed}");
+    let ways: [(&str, &[u8], &[u8]); 3] = [("up", &bytes, b""), ("down", b"", &bytes), ("both", &bytes, &bytes)];
+    for controller in CONTROLLERS {
+        for (way, up, down) in ways {
+            for seed in 0..number("SIM_SEEDS").unwrap_or(10).min(100) {
+                let mut options = Options::default();
+                options.config.congestion = controller.into();
+                let faults = spec("delay 20ms; loss 50%");
+                let mut network = Network::with_options(seed, &faults, options.clone(), options);
+                let hours = Duration::from_secs(4 * 3600);
+                let arrived = network.transfer(up, down, hours);
+                let run = || format!("{controller}, {way}, seed {seed}: {network:?}");
+                let arrived =
+                    arrived.unwrap_or_else(|error| panic!("{error} after {:?}: {}", network.elapsed(), run()));
+                assert!(arrived.0 == up && arrived.1 == down, "{}", run());
+                for direction in [Direction::Upstream, Direction::Downstream] {
+                    assert!(network.counters(direction).add_up(), "{}", run());
+                }
+            }
+        }
     }
 }
 

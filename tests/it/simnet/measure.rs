@@ -57,6 +57,7 @@ impl Path {
 
 /// What a transfer came to.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "the benchmark looks at all of it, the table at little")]
 pub(crate) struct Measured {
     /// Since the client was connected.
     pub(crate) time: Duration,
@@ -70,6 +71,7 @@ pub(crate) struct Measured {
     pub(crate) spent: Duration,
 }
 
+#[allow(dead_code, reason = "the benchmark looks at all of it, the table at little")]
 impl Measured {
     /// Payload that arrived, in Mbit/s.
     pub(crate) fn mbit_per_sec(&self) -> f64 {
@@ -130,6 +132,7 @@ pub(crate) fn measure(path: &Path, controller: &str, time: Duration, seed: u64, 
             ..Config::default()
         },
         connect_timeout: CONNECTING,
+        ..Options::default()
     };
     let timed = |endpoint| Timed {
         endpoint,

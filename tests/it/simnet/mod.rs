@@ -4,6 +4,7 @@
 
 mod extremes;
 mod goodput;
+mod holes;
 mod measure;
 mod run;
 mod scenario;

@@ -131,6 +131,7 @@ pub(super) fn run(scenario: &Scenario, transcript: Option<&Transcript>) -> Resul
             ..Config::default()
         },
         connect_timeout: Duration::from_secs(180),
+        sender_late: app.sender_late,
     };
     let mut network = Network::with_options(
         scenario.seed,

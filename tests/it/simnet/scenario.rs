@@ -53,6 +53,8 @@ pub(super) struct App {
     pub(super) reads: Option<usize>,
     pub(super) initial_window: u64,
     pub(super) max_window: u64,
+    /// How late the thread that sends looks at what was received.
+    pub(super) sender_late: Option<Duration>,
 }
 
 /// All that happens in one run.
@@ -72,6 +74,10 @@ pub(super) struct Scenario {
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+fn us(us: u64) -> Duration {
+    Duration::from_micros(us)
 }
 
 impl Scenario {
@@ -134,15 +140,20 @@ impl Scenario {
                 reads: rng.random_bool(0.25).then(|| rng.random_range(1000..50_000)),
                 initial_window,
                 max_window: initial_window << rng.random_range(0..=6),
+                sender_late: None,
             }
         };
-        let (client, server) = (app(), app());
+        let (mut client, mut server) = (app(), app());
+        let tick = ms(rng.random_range(5..=50));
+        for app in [&mut client, &mut server] {
+            app.sender_late = rng.random_bool(0.5).then(|| us(rng.random_range(0..10_000)));
+        }
         Self {
             seed,
             spec,
             changes,
             packet_bytes,
-            tick: ms(rng.random_range(5..=50)),
+            tick,
             client,
             server,
             faults,
