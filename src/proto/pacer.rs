@@ -15,8 +15,8 @@ const MAX_QUANTUM_BYTES: u64 = 256 * 1024;
 /// Smallest quantum.
 const MIN_QUANTUM_PKTS: u64 = 2;
 /// A burst of the initial window is allowed when nothing is in flight (RFC 9002 sections 7.2 and 7.7). While packets
-/// are in flight it would only overflow short queues: a window that opens by a quarter at once, because the peer
-/// acknowledges four times in a round trip, is spread over that quarter.
+/// are in flight it would only overflow short queues: a window that opens by a part at once, because the peer
+/// acknowledges a few times in a round trip, is spread over that time.
 const INITIAL_BURST_PKTS: u64 = 10;
 /// Where a deadline ends that a very low rate would put beyond what the clock can express.
 const FAR: Duration = Duration::from_secs(24 * 3600);

@@ -32,8 +32,9 @@ pub const CSS_ROUNDS: u32 = 5;
 pub const UNPACED_LIMIT_PKTS: u64 = 8;
 
 /// Deviation: with fewer samples than [`N_RTT_SAMPLE`] a round counts as well, if they cover as many packets as
-/// that many ACKs of every second packet would. We ask our peer for as few as four ACKs in a round, and the rule
-/// of the RFC would then never apply. A few more false alarms are what CSS is there for.
+/// that many ACKs of every second packet would. We ask our peer for about eight ACKs in a round, and while the window
+/// doubles it may send half of that: the rule of the RFC would then hardly apply. A few more false alarms are what
+/// CSS is there for.
 const N_THINNED_SAMPLE: u32 = 3;
 const THINNED_PKTS: u64 = 2 * N_RTT_SAMPLE as u64;
 
