@@ -291,9 +291,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Both have read to the end, and both hear of the other that it has: at the latest when nothing is lost any more.
+    fn check_verdicts(&mut self) -> Result<(), String> {
+        let knows = |endpoint: &Endpoint| endpoint.is_consumed() || endpoint.ended().is_some();
+        let both_know = |network: &mut Network| knows(&network.client) && knows(&network.server);
+        if self.network.run_until(CLOSING, both_know) {
+            return Ok(());
+        }
+        self.network.replace(&spec("delay 10ms"));
+        if self.network.run_until(REVIVAL, both_know) {
+            return Ok(());
+        }
+        Err("both have read to the end, and one does not know of the other".into())
+    }
+
     /// Both applications have all, and both connections end by themselves, or by the idle time-out of the side that
     /// never heard the other's last words.
     fn close(&mut self) -> Result<(), String> {
+        self.check_verdicts()?;
         self.network.client.close();
         self.network.server.close();
         self.network.run_until(CLOSING, |network| {
