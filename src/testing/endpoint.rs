@@ -290,6 +290,11 @@ impl Endpoint {
             .map_or(0, |open| open.window.advertised() - open.window.read())
     }
 
+    /// Memory that holds what came out of order, in bytes.
+    pub(super) fn reassembly_bytes(&self) -> u64 {
+        self.open().map_or(0, |open| open.core.intake.half().allocated_bytes())
+    }
+
     fn open(&self) -> Option<&Open> {
         match &self.phase {
             Phase::Open(open) => Some(open),

@@ -76,6 +76,8 @@
 //! # Ok::<(), securestream::filter::SpecError>(())
 //! ```
 
+pub mod fuzz;
+
 mod endpoint;
 mod letters;
 mod link;

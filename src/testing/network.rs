@@ -270,6 +270,6 @@ fn arrival(is_damaged: bool) -> Event {
     clippy::disallowed_methods,
     reason = "virtual time begins somewhere; nothing else reads the clock"
 )]
-fn origin() -> Instant {
+pub(super) fn origin() -> Instant {
     Instant::now()
 }

@@ -5,15 +5,15 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// The length field.
-pub(super) const HEADER_BYTES: usize = 4;
+pub(crate) const HEADER_BYTES: usize = 4;
 /// The longest packet in a frame. Checked before anything is allocated for it.
-pub(super) const MAX_FRAMED: usize = 65_535;
+pub(crate) const MAX_FRAMED: usize = 65_535;
 /// Slices in one vectored write: pairs of header and packet.
 const MAX_SLICES: usize = 64;
 
 /// A batch as a run of frames, of which some bytes are written already.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     batch: Batch,
     header: [u8; HEADER_BYTES],
     last_header: [u8; HEADER_BYTES],
@@ -23,7 +23,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Fails with `InvalidInput` if the packets are too long for a frame.
-    pub(super) fn new(batch: Batch) -> io::Result<Self> {
+    pub(crate) fn new(batch: Batch) -> io::Result<Self> {
         let last_bytes = batch.buffer.len() - (batch.packets() - 1) * batch.segment_bytes;
         let first_bytes = batch.segment_bytes.min(batch.buffer.len());
         if first_bytes > MAX_FRAMED {
@@ -40,16 +40,16 @@ impl Outgoing {
         })
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done_bytes == self.batch.buffer.len() + self.batch.packets() * HEADER_BYTES
     }
 
-    pub(super) fn advance(&mut self, bytes: usize) {
+    pub(crate) fn advance(&mut self, bytes: usize) {
         self.done_bytes += bytes;
     }
 
     /// Gives what is not yet written, or the first part of it, to `write`.
-    pub(super) fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    pub(crate) fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         let packets = self.batch.packets();
         let frame_bytes = HEADER_BYTES + self.batch.segment_bytes;
         let mut index = (self.done_bytes / frame_bytes).min(packets - 1);
@@ -78,7 +78,7 @@ impl Outgoing {
 
 /// Copies the complete frames at the start of `bytes` into one batch: those of equal size, and one shorter. Returns
 /// it with the bytes it took, or `None` while the first frame is incomplete.
-pub(super) fn next_batch(bytes: &[u8], pool: &Arc<Pool>) -> io::Result<Option<(Batch, usize)>> {
+pub(crate) fn next_batch(bytes: &[u8], pool: &Arc<Pool>) -> io::Result<Option<(Batch, usize)>> {
     let Some(first) = first_packet(bytes)? else {
         return Ok(None);
     };
@@ -129,7 +129,6 @@ fn first_packet(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
 mod tests {
     use super::*;
     use crate::subsystem::testing::batch_of;
-    use proptest::prelude::*;
 
     /// The bytes of a batch on the wire, written `step` bytes at a time.
     fn written(batch: Batch, step: usize) -> Vec<u8> {
@@ -164,37 +163,5 @@ mod tests {
         assert_eq!((&batch.buffer[..], taken), (&b"a"[..], 5));
         let error = next_batch(&wire[5..], &pool).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    }
-
-    proptest! {
-        #[test]
-        fn packets_come_out_as_they_went_in(
-            batches in prop::collection::vec((1_usize..5, 0_usize..40, 0_usize..40), 1..8),
-            write_step in 1_usize..200,
-            read_step in 1_usize..200,
-        ) {
-            let pool = Pool::new(64, 4);
-            let mut sent = Vec::new();
-            let mut wire = Vec::new();
-            for (number, &(packets, bytes, last_bytes)) in batches.iter().enumerate() {
-                let mut list = vec![vec![number as u8; bytes]; if bytes == 0 { 1 } else { packets }];
-                if list.len() > 1 {
-                    list.push(vec![0xee; last_bytes.clamp(1, bytes)]);
-                }
-                wire.extend(written(batch_of(&list), write_step));
-                sent.extend(list);
-            }
-            let mut received = Vec::new();
-            let (mut start, mut end) = (0, 0);
-            while end < wire.len() {
-                end = (end + read_step).min(wire.len());
-                while let Some((batch, taken)) = next_batch(&wire[start..end], &pool).unwrap() {
-                    received.extend(batch.iter().map(<[u8]>::to_vec));
-                    start += taken;
-                }
-            }
-            prop_assert_eq!(received, sent);
-            prop_assert_eq!(start, wire.len());
-        }
     }
 }

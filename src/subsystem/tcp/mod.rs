@@ -4,7 +4,8 @@
 //! instead of losing packets.
 
 mod acceptor;
-mod frame;
+pub(crate) mod frame;
+pub(crate) mod inbox;
 mod rx;
 mod tx;
 
