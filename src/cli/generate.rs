@@ -91,6 +91,21 @@ fn man_page(tool: &str, table: &CommandInfoWithArgs) -> String {
         roman(" followed by its long name in capitals, with _ for -."),
     ]);
 
+    let mut keys = super::json::keys(tool).peekable();
+    if keys.peek().is_some() {
+        section(&mut page, "JSON");
+        page.text([
+            roman("With "),
+            bold("--json"),
+            roman(
+                " one object is printed when the tool ends, or is done with a peer. null stands for what is not known.",
+            ),
+        ]);
+    }
+    for (key, meaning) in keys {
+        item(&mut page, vec![bold(key)], meaning);
+    }
+
     section(&mut page, "EXIT STATUS");
     for status in table.error_codes {
         item(&mut page, vec![bold(status.code.to_string())], status.description);

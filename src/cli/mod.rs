@@ -1,7 +1,7 @@
 //! The command-line tools. Each tool is one file whose `main` its binary calls; what they share lies beside them.
 //!
 //! ```text
-//!   bin/NAME.rs -> NAME::main -> args (words -> typed options) -> endpoint, output, signals, console -> exit code
+//!   bin/NAME.rs -> NAME::main -> args (words -> typed options) -> endpoint, output, signals, console -> json, exit code
 //! ```
 //!
 //! The tools use the public API of the library and nothing else. Standard output carries payload (or the result that
@@ -17,6 +17,7 @@ mod console;
 mod endpoint;
 mod exit;
 mod generate;
+mod json;
 mod logging;
 mod output;
 mod quantity;

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, PathPersistError, TempPath};
 
@@ -53,6 +53,20 @@ impl Target {
         match found {
             Ok(found) if special || !found.is_file() => Ok(Self::Device(path)),
             _ => Ok(Self::File(path)),
+        }
+    }
+
+    /// Whether payload goes to standard output, by whatever name.
+    pub(crate) fn is_standard_output(&self) -> bool {
+        match self {
+            Self::Stdout => true,
+            Self::Device(path) => {
+                let identity = |found: fs::Metadata| (found.dev(), found.ino());
+                let own = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+                let own = own.and_then(|own| own.metadata());
+                own.ok().map(identity) == fs::metadata(path).ok().map(identity)
+            }
+            Self::File(_) | Self::Directory(_) => false,
         }
     }
 

@@ -5,17 +5,18 @@
 //!       '--- incidents --> THREAD "incidents" --> standard error
 //! ```
 
-use super::args::{self, Common, Tool};
-use super::console::Console;
-use super::endpoint::{self, Congestion, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::args::{self, Tool, stream_tool_options};
+use super::console::{Console, Progress};
+use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
-use super::output::Target;
+use super::json::{self, Transfer, Transport, Volume};
+use super::output::{Output, Target};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
 use crate::stream::{Incident, Listener, Stream};
-use argh::{ArgsInfo, FromArgs};
 use crossbeam_channel::{Sender, select};
 use std::io::{self, Read};
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::thread::{Builder, JoinHandle};
@@ -26,74 +27,45 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// How long the sender has to hear that everything was read.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(
-    description = "Receive a stream. Ends well when the verified end of the stream has come and everything is written.",
-    help_triggers("-h", "--help"),
-    example = "{command_name} --output picture.jpg",
-    example = "{command_name} --udp --port 9000 | tar x",
-    example = "{command_name} --keep-open --output incoming/",
-    error_code(0, "The end of the stream was verified and everything is written."),
-    error_code(1, "Something failed here."),
-    error_code(2, "The command line makes no sense."),
-    error_code(3, "An identity was refused."),
-    error_code(4, "No connection."),
-    error_code(5, "The stream was cut or damaged: what came is not the whole."),
-    error_code(141, "The reader of the output went away before everything was written."),
-    error_code(128, "Plus the number of the signal that ended it.")
-)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-struct Options {
-    /// port to listen on (default: 7000; 0 takes a free one and says which)
-    #[argh(option, default = "Port(7000)", arg_name = "port")]
-    port: Port,
-    /// address to listen on (default: all interfaces)
-    #[argh(option, arg_name = "addr")]
-    bind: Option<String>,
-    /// packets over UDP instead of framed on TCP
-    #[argh(switch)]
-    udp: bool,
-    /// packets in clear: readable and unauthenticated
-    #[argh(switch)]
-    plain: bool,
-    /// where the payload goes (default: -, standard output); a file appears when it is whole, a directory gets numbered
-    /// files
-    #[argh(option, arg_name = "file")]
-    output: Option<String>,
-    /// serve one peer after another; --output is then a directory
-    #[argh(switch)]
-    keep_open: bool,
-    /// silence of the peer that ends a stream (default: 40s; the shorter one of both sides counts)
-    #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
-    idle_timeout: Span,
-    /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
-    #[argh(option, arg_name = "name")]
-    congestion: Option<Congestion>,
-    /// hand packets to the kernel one by one (UDP)
-    #[argh(switch)]
-    no_gso: bool,
-    /// say errors only
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// say more (-vv, -vvv: much more)
-    #[argh(switch, short = 'v')]
-    verbose: u8,
-    /// print the version
-    #[argh(switch, short = 'V')]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    version: bool,
-    /// print a completion script or the manual page: bash, zsh, fish or man
-    #[argh(option, arg_name = "what")]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    generate: Option<String>,
-}
-
-impl Common for Options {
-    fn quiet(&self) -> bool {
-        self.quiet
-    }
-    fn verbose(&self) -> u8 {
-        self.verbose
+stream_tool_options! {
+    #[argh(
+        description = "Receive a stream. Ends well when the verified end of the stream has come and everything is written.",
+        help_triggers("-h", "--help"),
+        example = "{command_name} --output picture.jpg",
+        example = "{command_name} --udp --port 9000 | tar x",
+        example = "{command_name} --keep-open --output incoming/",
+        error_code(0, "The end of the stream was verified and everything is written."),
+        error_code(1, "Something failed here."),
+        error_code(2, "The command line makes no sense."),
+        error_code(3, "An identity was refused."),
+        error_code(4, "No connection."),
+        error_code(5, "The stream was cut or damaged: what came is not the whole."),
+        error_code(141, "The reader of the output went away before everything was written."),
+        error_code(128, "Plus the number of the signal that ended it.")
+    )]
+    struct Options {
+        /// port to listen on (default: 7000; 0 takes a free one and says which)
+        #[argh(option, default = "Port(7000)", arg_name = "port")]
+        port: Port,
+        /// address to listen on (default: all interfaces)
+        #[argh(option, arg_name = "addr")]
+        bind: Option<String>,
+        /// packets over UDP instead of framed on TCP
+        #[argh(switch)]
+        udp: bool,
+        /// packets in clear: readable and unauthenticated
+        #[argh(switch)]
+        plain: bool,
+        /// where the payload goes (default: -, standard output); a file appears when it is whole, a directory gets numbered
+        /// files
+        #[argh(option, arg_name = "file")]
+        output: Option<String>,
+        /// serve one peer after another; --output is then a directory
+        #[argh(switch)]
+        keep_open: bool,
+        /// silence of the peer that ends a stream (default: 40s; the shorter one of both sides counts)
+        #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
+        idle_timeout: Span,
     }
 }
 
@@ -109,8 +81,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+    let mut transfer = Transfer::new(endpoint::carrier(options.udp));
+    let ended = receive_all(options, console, &mut transfer);
+    json::conclude(options.json, &TOOL, &transfer, ended)
+}
+
+/// `transfer` becomes that of the last peer.
+fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Result<Exit, Failure> {
     let places = places(options)?;
     let target = Target::new(options.output.as_deref(), options.keep_open)?;
+    if options.json && target.is_standard_output() {
+        return Err(Failure::usage(
+            "standard output has the payload already: --json needs --output FILE or a directory",
+        ));
+    }
     let signals = Signals::watch(console).map_err(|error| Failure::io("cannot watch for signals", &error))?;
     if let Target::File(_) = target {
         // A directory that is not there should be known before the peer has sent everything.
@@ -118,7 +102,7 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     }
     let listener = listen(options, &places, console)?;
     let porter = Porter::start(&listener, console).map_err(|error| Failure::io("cannot start a thread", &error))?;
-    let served = serve(options.keep_open, &listener, &target, console, &signals);
+    let served = serve(options, &listener, &target, console, &signals, transfer);
     porter.end();
     served?;
     Ok(signals.caught().unwrap_or(Exit::Success))
@@ -214,12 +198,14 @@ fn say(console: &Console, incident: &Incident) {
 }
 
 fn serve(
-    keep_open: bool,
+    options: &Options,
     listener: &Listener,
     target: &Target,
     console: &Console,
     signals: &Signals,
+    transfer: &mut Transfer,
 ) -> Result<(), Failure> {
+    let keep_open = options.keep_open;
     loop {
         let (stream, peer) = {
             let _waiting = signals.waiting();
@@ -227,30 +213,60 @@ fn serve(
                 .accept()
                 .map_err(|error| Failure::io("cannot accept a stream", &error))?
         };
-        let peer = peer.map_or_else(|| "the peer".to_owned(), |peer| shown(peer).to_string());
+        transfer.peer = peer.map(shown);
+        let peer = transfer
+            .peer
+            .map_or_else(|| "the peer".to_owned(), |peer| peer.to_string());
         if !keep_open {
             // A second sender is refused, rather than left waiting for somebody who will not come.
             listener.close_handle().close();
         }
         log::info!("{peer} is connected");
-        let received = receive(&stream, &peer, target, console, signals);
-        match received {
+        let received = receive(&stream, &peer, target, console, signals, transfer);
+        let exit = match &received {
+            Ok(()) if keep_open => Exit::Success,
             // One bad peer does not end the service; a broken output does.
             Err(failure) if keep_open && failure.exit != Exit::OutputGone && failure.exit != Exit::Runtime => {
                 console.error(&failure.message);
+                failure.exit
             }
-            Err(failure) => return Err(failure),
-            Ok(()) if keep_open => {}
-            Ok(()) => return Ok(()),
+            _ => return received,
+        };
+        let next = Transfer::new(endpoint::carrier(options.udp));
+        let done = mem::replace(transfer, next);
+        if options.json {
+            let error = received.err().map(|failure| failure.message);
+            json::print(&TOOL, &done, exit, error.as_deref());
         }
     }
 }
 
-fn receive(stream: &Stream, peer: &str, target: &Target, console: &Console, signals: &Signals) -> Result<(), Failure> {
+fn receive(
+    stream: &Stream,
+    peer: &str,
+    target: &Target,
+    console: &Console,
+    signals: &Signals,
+    transfer: &mut Transfer,
+) -> Result<(), Failure> {
     let told = stream
         .try_clone()
         .map(|stream| signals.undo_at_exit(move || stream.abort()));
-    let done = pump(stream, peer, target, console, signals);
+    let progress = console.progress(None);
+    let pumped = pump(stream, peer, target, &progress, signals);
+    let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
+    drop(progress);
+    transfer.volume = Volume::new(bytes, elapsed);
+    let done = pumped.and_then(Output::commit).map(|place| {
+        let into = place
+            .as_ref()
+            .map_or_else(String::new, |place| format!(" into {}", place.display()));
+        console.note(format_args!(
+            "received {} from {peer}{into}",
+            endpoint::volume(bytes, elapsed)
+        ));
+        transfer.file = place.map(|place| place.to_string_lossy().into_owned());
+    });
     match &done {
         // The sender waits for our end, and we for its word that it has seen it; the payload is safe either way.
         Ok(()) => match stream.finish(FAREWELL) {
@@ -261,17 +277,25 @@ fn receive(stream: &Stream, peer: &str, target: &Target, console: &Console, sign
         Err(_) => stream.abort(),
     }
     drop(told);
-    endpoint::log_stats(&stream.stats());
+    let stats = stream.stats();
+    endpoint::log_stats(&stats);
+    transfer.transport = Transport::from(&stats);
     done
 }
 
-fn pump(mut stream: &Stream, peer: &str, target: &Target, console: &Console, signals: &Signals) -> Result<(), Failure> {
+/// From the stream to the output, up to the verified end.
+fn pump(
+    mut stream: &Stream,
+    peer: &str,
+    target: &Target,
+    progress: &Progress,
+    signals: &Signals,
+) -> Result<Output, Failure> {
     let mut output = target.open(signals)?;
-    let progress = console.progress(None);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         match stream.read(&mut chunk) {
-            Ok(0) => break,
+            Ok(0) => return Ok(output),
             Ok(read) => {
                 output.write(&chunk[..read])?;
                 progress.advance(read);
@@ -280,15 +304,6 @@ fn pump(mut stream: &Stream, peer: &str, target: &Target, console: &Console, sig
             Err(error) => return Err(cut(progress.bytes(), peer, target, &error)),
         }
     }
-    let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
-    drop(progress);
-    let place = output.commit()?;
-    let place = place.map_or_else(String::new, |place| format!(" into {}", place.display()));
-    console.note(format_args!(
-        "received {} from {peer}{place}",
-        endpoint::volume(bytes, elapsed)
-    ));
-    Ok(())
 }
 
 /// Why the stream is not whole, and what became of the part that came.

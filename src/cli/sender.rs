@@ -6,15 +6,15 @@
 //!                                         that goes away is noticed while the input is silent
 //! ```
 
-use super::args::{self, Common, Tool};
-use super::console::Console;
-use super::endpoint::{self, Congestion, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::args::{self, Tool, stream_tool_options};
+use super::console::{Console, Progress};
+use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
+use super::json::{self, Transfer, Transport, Volume};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
 use crate::error::StreamError;
 use crate::stream::{Carrier, Finished, Stream};
-use argh::{ArgsInfo, FromArgs};
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,72 +36,43 @@ const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long the peer's own end of stream is waited for, once it has read ours.
 const PEER_END: Duration = Duration::from_secs(5);
 
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(
-    description = "Send a file or standard input over a stream. Ends well when the application at the other side has \
-                   read everything.",
-    help_triggers("-h", "--help"),
-    example = "{command_name} --target-port 7000 --file picture.jpg",
-    example = "date | {command_name} --target receiver.example --target-port 7000 --udp",
-    error_code(0, "The receiving application has read everything."),
-    error_code(1, "The transfer failed."),
-    error_code(2, "The command line makes no sense."),
-    error_code(3, "An identity was refused."),
-    error_code(4, "No connection: nobody there, or another mode or version."),
-    error_code(5, "The peer broke the protocol."),
-    error_code(128, "Plus the number of the signal that ended it.")
-)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-struct Options {
-    /// host to send to (default: 127.0.0.1); every address of a name is tried
-    #[argh(option, default = "String::from(\"127.0.0.1\")", arg_name = "host")]
-    target: String,
-    /// port to send to (default: 6000, the proxy's; a receiver listens on 7000)
-    #[argh(option, default = "Port(PROXY_PORT)", arg_name = "port")]
-    target_port: Port,
-    /// file to send (default: -, standard input: whatever one read returns is sent at once)
-    #[argh(option, arg_name = "file")]
-    file: Option<String>,
-    /// packets over UDP instead of framed on TCP
-    #[argh(switch)]
-    udp: bool,
-    /// packets in clear: readable and unauthenticated
-    #[argh(switch)]
-    plain: bool,
-    /// longest wait for a connection (default: 20s)
-    #[argh(option, default = "Span(Duration::from_secs(20))", arg_name = "time")]
-    connect_timeout: Span,
-    /// silence of the peer that ends the stream (default: 40s; the shorter one of both sides counts)
-    #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
-    idle_timeout: Span,
-    /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
-    #[argh(option, arg_name = "name")]
-    congestion: Option<Congestion>,
-    /// hand packets to the kernel one by one (UDP)
-    #[argh(switch)]
-    no_gso: bool,
-    /// say errors only
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// say more (-vv, -vvv: much more)
-    #[argh(switch, short = 'v')]
-    verbose: u8,
-    /// print the version
-    #[argh(switch, short = 'V')]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    version: bool,
-    /// print a completion script or the manual page: bash, zsh, fish or man
-    #[argh(option, arg_name = "what")]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    generate: Option<String>,
-}
-
-impl Common for Options {
-    fn quiet(&self) -> bool {
-        self.quiet
-    }
-    fn verbose(&self) -> u8 {
-        self.verbose
+stream_tool_options! {
+    #[argh(
+        description = "Send a file or standard input over a stream. Ends well when the application at the other side has \
+                       read everything.",
+        help_triggers("-h", "--help"),
+        example = "{command_name} --target-port 7000 --file picture.jpg",
+        example = "date | {command_name} --target receiver.example --target-port 7000 --udp",
+        error_code(0, "The receiving application has read everything."),
+        error_code(1, "The transfer failed."),
+        error_code(2, "The command line makes no sense."),
+        error_code(3, "An identity was refused."),
+        error_code(4, "No connection: nobody there, or another mode or version."),
+        error_code(5, "The peer broke the protocol."),
+        error_code(128, "Plus the number of the signal that ended it.")
+    )]
+    struct Options {
+        /// host to send to (default: 127.0.0.1); every address of a name is tried
+        #[argh(option, default = "String::from(\"127.0.0.1\")", arg_name = "host")]
+        target: String,
+        /// port to send to (default: 6000, the proxy's; a receiver listens on 7000)
+        #[argh(option, default = "Port(PROXY_PORT)", arg_name = "port")]
+        target_port: Port,
+        /// file to send (default: -, standard input: whatever one read returns is sent at once)
+        #[argh(option, arg_name = "file")]
+        file: Option<String>,
+        /// packets over UDP instead of framed on TCP
+        #[argh(switch)]
+        udp: bool,
+        /// packets in clear: readable and unauthenticated
+        #[argh(switch)]
+        plain: bool,
+        /// longest wait for a connection (default: 20s)
+        #[argh(option, default = "Span(Duration::from_secs(20))", arg_name = "time")]
+        connect_timeout: Span,
+        /// silence of the peer that ends the stream (default: 40s; the shorter one of both sides counts)
+        #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
+        idle_timeout: Span,
     }
 }
 
@@ -117,27 +88,43 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+    let mut transfer = Transfer::new(endpoint::carrier(options.udp));
+    let ended = send_all(options, console, &mut transfer);
+    json::conclude(options.json, &TOOL, &transfer, ended)
+}
+
+fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Result<Exit, Failure> {
     if options.target_port.0 == 0 {
         return Err(Failure::usage(
             "nobody listens on port 0: give --target-port a number from 1 to 65535",
         ));
     }
     let signals = Signals::watch(console).map_err(|error| Failure::io("cannot watch for signals", &error))?;
-    let input = Input::open(options.file.as_deref().unwrap_or("-"), &signals)?;
+    let name = options.file.as_deref().unwrap_or("-");
+    transfer.file = Some(name.to_owned());
+    let input = Input::open(name, &signals)?;
     let stream = connect(options, console, &signals)?;
+    transfer.peer = stream.peer_addr().ok().map(shown);
     let watch = PeerWatch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
     let told = stream
         .try_clone()
         .map(|stream| signals.undo_at_exit(move || stream.abort()));
-    let sent = send(&stream, input, &watch, console, &signals);
-    if sent.is_err() {
+    let progress = console.progress(input.bytes);
+    let sent = send(&stream, input, &watch, &progress, &signals);
+    let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
+    drop(progress);
+    transfer.volume = Volume::new(bytes, elapsed);
+    match sent {
+        Ok(()) => console.note(format_args!("sent {}", endpoint::volume(bytes, elapsed))),
         // What is not whole must not look so.
-        stream.abort();
+        Err(_) => stream.abort(),
     }
     // The peer ends its direction as well; then it knows that we know. It owes us nothing: no end, no failure.
     watch.close(PEER_END);
     drop(told);
-    endpoint::log_stats(&stream.stats());
+    let stats = stream.stats();
+    endpoint::log_stats(&stats);
+    transfer.transport = Transport::from(&stats);
     sent?;
     Ok(signals.caught().unwrap_or(Exit::Success))
 }
@@ -212,10 +199,9 @@ fn send(
     stream: &Stream,
     mut input: Input,
     watch: &PeerWatch,
-    console: &Console,
+    progress: &Progress,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let progress = console.progress(input.bytes);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         input.wait(signals, watch)?;
@@ -231,20 +217,13 @@ fn send(
             .map_err(|error| broken(progress.bytes(), &error))?;
         progress.advance(read);
     }
-    let bytes = progress.bytes();
     match stream.finish(PATIENCE) {
-        Ok(Finished::Consumed) => {}
-        Ok(Finished::Acknowledged) => {
-            return Err(Failure::runtime(
-                "everything arrived, but the receiving application did not read to the end",
-            ));
-        }
-        Err(error) => return Err(broken(bytes, &error)),
+        Ok(Finished::Consumed) => Ok(()),
+        Ok(Finished::Acknowledged) => Err(Failure::runtime(
+            "everything arrived, but the receiving application did not read to the end",
+        )),
+        Err(error) => Err(broken(progress.bytes(), &error)),
     }
-    let elapsed = progress.elapsed();
-    drop(progress);
-    console.note(format_args!("sent {}", endpoint::volume(bytes, elapsed)));
-    Ok(())
 }
 
 fn broken(bytes: u64, error: &io::Error) -> Failure {

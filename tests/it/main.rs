@@ -10,6 +10,7 @@
 mod architecture;
 #[cfg(feature = "cli")]
 mod cli;
+mod fuzz;
 mod recovery;
 mod script;
 mod simnet;

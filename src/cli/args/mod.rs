@@ -9,8 +9,10 @@
 //! An option that is given twice counts as given last. An option that the command line leaves out is taken from the
 //! environment variable `STREAM_` + its long name in capitals: `STREAM_TARGET_PORT=7000`, `STREAM_PLAIN=1`.
 
+mod common;
 mod given;
 
+pub(crate) use common::{Common, stream_tool_options, tool_options};
 pub(crate) use given::short;
 
 use super::console::Console;
@@ -30,14 +32,6 @@ pub(crate) struct Tool {
     pub(crate) operand_hint: Option<&'static str>,
     /// Groups of options of which only one may be given.
     pub(crate) exclusive: &'static [&'static [&'static str]],
-}
-
-/// The options that every tool has.
-pub(crate) trait Common {
-    /// `-q`
-    fn quiet(&self) -> bool;
-    /// `-v`, counted
-    fn verbose(&self) -> u8;
 }
 
 /// The outer shell of every tool: parses, starts logging, runs `body`, says why it failed, returns the exit code.

@@ -13,15 +13,14 @@ mod link;
 mod report;
 mod source;
 
-use super::args::{self, Common, Tool};
+use super::args::{self, Tool, stream_tool_options};
 use super::console::Console;
-use super::endpoint::Congestion;
 use super::exit::{Exit, Failure};
+use super::json;
 use super::quantity::{Bytes, Delay, Percent};
 use crate::filter::{Distribution, Rule, Scope, Spec};
 use crate::stream::Carrier;
-use argh::{ArgsInfo, FromArgs};
-use ends::send;
+use ends::{End, send};
 use link::{Connected, Link};
 use report::Report;
 use rustix::time::{ClockId, clock_gettime};
@@ -31,68 +30,39 @@ use std::time::Duration;
 
 const GENERATED_BYTES: u64 = 8 * 1024 * 1024;
 
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(
-    description = "Send a file through a bad link to a receiver in the same process, and see what it takes.",
-    help_triggers("-h", "--help"),
-    example = "{command_name} README.md --loss 5",
-    example = "{command_name} --tcp --loss 2 --delay 40 --seed 7",
-    error_code(0, "Everything arrived as it was sent."),
-    error_code(1, "It did not."),
-    error_code(2, "The command line makes no sense.")
-)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-struct Options {
-    /// file to send (default: 8 MiB made from the seed)
-    #[argh(positional, arg_name = "FILE")]
-    file: Option<String>,
-    /// percentage of packets lost, in each direction (default: 0)
-    #[argh(option, default = "Percent(0.0)", arg_name = "pct")]
-    loss: Percent,
-    /// milliseconds that packets take from sender to receiver (default: 0); the way back is free
-    #[argh(option, default = "Delay(Duration::ZERO)", arg_name = "ms")]
-    delay: Delay,
-    /// packets over UDP (the default)
-    #[argh(switch)]
-    #[expect(dead_code, reason = "the default; it is there to be said, and to exclude --tcp")]
-    udp: bool,
-    /// packets framed on TCP
-    #[argh(switch)]
-    tcp: bool,
-    /// number that decides which packets are lost and what is generated (default: drawn, and printed)
-    #[argh(option, arg_name = "n")]
-    seed: Option<u64>,
-    /// bytes to generate instead of 8 MiB, where there is no FILE
-    #[argh(option, arg_name = "bytes")]
-    size: Option<Bytes>,
-    /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
-    #[argh(option, arg_name = "name")]
-    congestion: Option<Congestion>,
-    /// hand packets to the kernel one by one (UDP)
-    #[argh(switch)]
-    no_gso: bool,
-    /// say errors only, beside the table
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// say more (-vv, -vvv: much more)
-    #[argh(switch, short = 'v')]
-    verbose: u8,
-    /// print the version
-    #[argh(switch, short = 'V')]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    version: bool,
-    /// print a completion script or the manual page: bash, zsh, fish or man
-    #[argh(option, arg_name = "what")]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    generate: Option<String>,
-}
-
-impl Common for Options {
-    fn quiet(&self) -> bool {
-        self.quiet
-    }
-    fn verbose(&self) -> u8 {
-        self.verbose
+stream_tool_options! {
+    #[argh(
+        description = "Send a file through a bad link to a receiver in the same process, and see what it takes.",
+        help_triggers("-h", "--help"),
+        example = "{command_name} README.md --loss 5",
+        example = "{command_name} --tcp --loss 2 --delay 40 --seed 7",
+        error_code(0, "Everything arrived as it was sent."),
+        error_code(1, "It did not."),
+        error_code(2, "The command line makes no sense.")
+    )]
+    struct Options {
+        /// file to send (default: 8 MiB made from the seed)
+        #[argh(positional, arg_name = "FILE")]
+        file: Option<String>,
+        /// percentage of packets lost, in each direction (default: 0)
+        #[argh(option, default = "Percent(0.0)", arg_name = "pct")]
+        loss: Percent,
+        /// milliseconds that packets take from sender to receiver (default: 0); the way back is free
+        #[argh(option, default = "Delay(Duration::ZERO)", arg_name = "ms")]
+        delay: Delay,
+        /// packets over UDP (the default)
+        #[argh(switch)]
+        #[expect(dead_code, reason = "the default; it is there to be said, and to exclude --tcp")]
+        udp: bool,
+        /// packets framed on TCP
+        #[argh(switch)]
+        tcp: bool,
+        /// number that decides which packets are lost and what is generated (default: drawn, and printed)
+        #[argh(option, arg_name = "n")]
+        seed: Option<u64>,
+        /// bytes to generate instead of 8 MiB, where there is no FILE
+        #[argh(option, arg_name = "bytes")]
+        size: Option<Bytes>,
     }
 }
 
@@ -134,13 +104,29 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+    let mut report = Report {
+        carrier: options.carrier(),
+        // 32 bits are easy to type again.
+        seed: options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        file: options.file.clone(),
+        faults: options.faults(),
+        filters: Default::default(),
+        sent: None,
+        received: None,
+        cpu: Duration::ZERO,
+    };
+    let ended = experiment(options, console, &mut report);
+    json::conclude(options.json, &TOOL, &report.facts(), ended)
+}
+
+/// Sends the file over the link, and says how that went.
+fn experiment(options: &Options, console: &Console, report: &mut Report) -> Result<Exit, Failure> {
     if options.file.is_some() && options.size.is_some() {
         return Err(Failure::usage(
             "--size is for generated bytes: leave out FILE or --size",
         ));
     }
-    // 32 bits are easy to type again.
-    let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let seed = report.seed;
     let mut source = match &options.file {
         Some(name) => Source::open(name)?,
         None => Source::generated(options.size.map_or(GENERATED_BYTES, |size| size.0), seed),
@@ -152,7 +138,7 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
         options.carrier(),
         !options.no_gso,
         options.congestion.as_ref(),
-        options.faults(),
+        report.faults.clone(),
         seed,
     );
     let began = cpu_time();
@@ -166,37 +152,40 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     if sent.is_err() {
         stream.abort();
     }
-    // Whose failure came first? The receiver's tells more than the reset that it causes here.
     let received = receiver
         .join()
         .unwrap_or_else(|_| Err(Failure::runtime("the receiver's thread failed")));
-    let (sent, received) = match (sent, received) {
-        (Ok(sent), Ok(received)) => (sent, received),
-        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => return Err(failure),
-        (Err(sender), Err(receiver)) => {
+    report.cpu = cpu_time().saturating_sub(began);
+    report.filters = [there, back].map(|control| control.counters());
+    let failures = [keep(&mut report.sent, sent), keep(&mut report.received, received)];
+    match failures {
+        [None, None] => {}
+        // Whose failure came first? The receiver's tells more than the reset that it causes here.
+        [Some(sender), Some(receiver)] => {
             return Err(Failure::runtime(format!(
                 "sender: {}; receiver: {}",
                 sender.message, receiver.message
             )));
         }
-    };
-    let cpu = cpu_time().saturating_sub(began);
-    let whole = sent.bytes == received.bytes && sent.digest.as_ref() == received.digest.as_ref();
-    let dropped = [there, back].map(|control| control.counters().dropped);
-    let report = Report {
-        carrier: options.carrier(),
-        seed,
-        faults: &options.faults(),
-        dropped,
-        sent: &sent,
-        received: &received,
-        cpu,
-    };
-    let printed = args::print(&TOOL, &report.table());
-    if !whole {
-        return Err(Failure::runtime("what arrived is not what was sent"));
+        [Some(failure), None] | [None, Some(failure)] => return Err(failure),
     }
-    Ok(printed)
+    let table = report.table().expect("both ends are there");
+    let said = if options.json {
+        console.note(table.trim_end());
+        Exit::Success
+    } else {
+        args::print(&TOOL, &table)
+    };
+    if report.is_whole() {
+        Ok(said)
+    } else {
+        Err(Failure::runtime("what arrived is not what was sent"))
+    }
+}
+
+/// Keeps what an end saw, or returns why it failed.
+fn keep(end: &mut Option<End>, result: Result<End, Failure>) -> Option<Failure> {
+    result.map(|saw| *end = Some(saw)).err()
 }
 
 /// What this process has used of the processors so far.

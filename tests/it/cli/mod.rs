@@ -1,6 +1,7 @@
 //! The tools as processes: what they print where, and how they end.
 
 mod endings;
+mod json;
 mod lab;
 mod memory;
 mod modes;

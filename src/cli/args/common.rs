@@ -1,0 +1,68 @@
+//! Options that several tools have, written once. argh knows no shared groups, so two macros add the fields.
+
+/// The options that every tool has.
+pub(crate) trait Common {
+    /// `-q`
+    fn quiet(&self) -> bool;
+    /// `-v`, counted
+    fn verbose(&self) -> u8;
+}
+
+/// Makes the options of a tool: the fields of the struct, and behind them those of every tool.
+macro_rules! tool_options {
+    ($(#[$attribute:meta])* struct $name:ident { $($fields:tt)* }) => {
+        #[derive(argh::FromArgs, argh::ArgsInfo, Debug)]
+        $(#[$attribute])*
+        #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+        struct $name {
+            $($fields)*
+            /// say errors only
+            #[argh(switch, short = 'q')]
+            quiet: bool,
+            /// say more (-vv, -vvv: much more)
+            #[argh(switch, short = 'v')]
+            verbose: u8,
+            /// print the version
+            #[argh(switch, short = 'V')]
+            #[expect(dead_code, reason = "the conventions answer it before this is built")]
+            version: bool,
+            /// print a completion script or the manual page: bash, zsh, fish or man
+            #[argh(option, arg_name = "what")]
+            #[expect(dead_code, reason = "the conventions answer it before this is built")]
+            generate: Option<String>,
+        }
+
+        impl $crate::cli::args::Common for $name {
+            fn quiet(&self) -> bool {
+                self.quiet
+            }
+            fn verbose(&self) -> u8 {
+                self.verbose
+            }
+        }
+    };
+}
+
+/// As `tool_options!`, for a tool that runs a stream.
+macro_rules! stream_tool_options {
+    ($(#[$attribute:meta])* struct $name:ident { $($fields:tt)* }) => {
+        $crate::cli::args::tool_options! {
+            $(#[$attribute])*
+            struct $name {
+                $($fields)*
+                /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
+                #[argh(option, arg_name = "name")]
+                congestion: Option<$crate::cli::endpoint::Congestion>,
+                /// hand packets to the kernel one by one (UDP)
+                #[argh(switch)]
+                no_gso: bool,
+                /// print the result as one JSON object on standard output, where no payload goes
+                #[argh(switch)]
+                json: bool,
+            }
+        }
+    };
+}
+
+pub(crate) use stream_tool_options;
+pub(crate) use tool_options;
