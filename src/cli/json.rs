@@ -140,7 +140,7 @@ pub(crate) struct Transport {
 impl From<&Stats> for Transport {
     fn from(stats: &Stats) -> Self {
         // Nothing is that near.
-        let measured = |time: Duration| (!time.is_zero()).then(|| time.as_secs_f64());
+        let measured = |time: Duration| (!time.is_zero()).then_some(time.as_secs_f64());
         Self {
             rtt_seconds: measured(stats.smoothed_rtt),
             min_rtt_seconds: measured(stats.min_rtt),

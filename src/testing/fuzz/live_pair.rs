@@ -303,7 +303,7 @@ impl Pair {
         for side in &mut self.sides {
             side.is_eager = true;
         }
-        self.run_until(|side| side.is_over());
+        self.run_until(Side::is_over);
         for side in &self.sides {
             assert!(side.is_over(), "it neither completes nor fails: {:?}", side.endpoint);
         }

@@ -59,7 +59,7 @@ fn objects(ended: &Ended) -> Vec<Value> {
 #[track_caller]
 fn object(ended: &Ended) -> Value {
     let mut all = objects(ended);
-    assert_eq!(all.len(), 1, "{:?}", ended);
+    assert_eq!(all.len(), 1, "{ended:?}");
     all.remove(0)
 }
 

@@ -14,7 +14,11 @@ const LARGE: u64 = 1024 * MIB;
 /// How much the windows of two runs may differ: they are tuned to how fast the sides happen to run.
 const TOLERANCE: u64 = 4 * MIB;
 
-/// The most memory that process `pid` ever held, in bytes.
+/// The most memory that process `pid` ever held, in bytes. `None` where the system does not say.
+#[cfg_attr(
+    target_os = "linux",
+    expect(clippy::unnecessary_wraps, reason = "other systems have none")
+)]
 #[cfg(target_os = "linux")]
 fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -53,9 +53,13 @@ fn try_all(target: &str, body: fn(&[u8]), seeds: u64, valid: Valid) {
 }
 
 fn attempt(body: fn(&[u8]), input: &[u8], name: &str) {
-    if catch_unwind(AssertUnwindSafe(|| body(input))).is_err() {
-        panic!("{name}, {} bytes: {:02x?}", input.len(), &input[..input.len().min(64)]);
-    }
+    let is_fine = catch_unwind(AssertUnwindSafe(|| body(input))).is_ok();
+    assert!(
+        is_fine,
+        "{name}, {} bytes: {:02x?}",
+        input.len(),
+        &input[..input.len().min(64)]
+    );
 }
 
 macro_rules! targets {

@@ -111,5 +111,5 @@ fn table(cells: &[String]) -> String {
         }
         text.push('\n');
     }
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
 }

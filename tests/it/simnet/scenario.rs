@@ -150,13 +150,13 @@ impl Scenario {
         }
         Self {
             seed,
+            faults,
             spec,
             changes,
             packet_bytes,
             tick,
             client,
             server,
-            faults,
         }
     }
 }
