@@ -32,6 +32,14 @@ struct Candidate {
     deadline: Option<Instant>,
 }
 
+impl Candidate {
+    /// Every challenge had its time. An answer may still come, however late; and as long as the peer is heard from
+    /// there, it is asked again.
+    fn is_given_up(&self) -> bool {
+        !self.challenge_due && self.deadline.is_none() && self.challenges_sent >= MAX_CHALLENGES
+    }
+}
+
 /// A frame that must go out on a certain path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathFrame {
@@ -81,7 +89,13 @@ impl Paths {
         match &mut self.candidate {
             // The receiving half did not know yet that we have moved there.
             _ if path == self.active => {}
-            Some(candidate) if candidate.path == path => candidate.received_bytes += bytes,
+            Some(candidate) if candidate.path == path => {
+                candidate.received_bytes += bytes;
+                if candidate.is_given_up() && self.highest_pn.is_none_or(|highest| pn > highest) {
+                    candidate.challenges_sent = 0;
+                    candidate.challenge_due = true;
+                }
+            }
             _ if self.highest_pn.is_none_or(|highest| pn > highest) => {
                 self.candidate = Some(Candidate {
                     path,
@@ -124,11 +138,7 @@ impl Paths {
     pub fn handle_timeout(&mut self) {
         if let Some(candidate) = &mut self.candidate {
             candidate.deadline = None;
-            if candidate.challenges_sent >= MAX_CHALLENGES {
-                self.candidate = None;
-            } else {
-                candidate.challenge_due = true;
-            }
+            candidate.challenge_due = candidate.challenges_sent < MAX_CHALLENGES;
         }
     }
 
@@ -210,6 +220,26 @@ mod tests {
         assert!(paths.handle_response(NEW, [7; 8]));
         paths.handle_other(NEW, 7, 1200, [9; 8]);
         assert_eq!(paths.next_frame(1200), None);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_last_challenge_still_counts_and_new_packets_are_asked_again() {
+        #[expect(clippy::disallowed_methods, reason = "virtual time begins somewhere")]
+        let now = Instant::now();
+        let mut paths = Paths::new(OLD);
+        paths.handle_other(NEW, 6, 1200, [7; 8]);
+        for _ in 0..MAX_CHALLENGES {
+            let (path, frame, _) = paths.next_frame(1200).expect("a challenge");
+            paths.on_sent(path, frame, 1200, now, Duration::from_secs(1));
+            paths.handle_timeout();
+        }
+        assert_eq!((paths.next_frame(1200), paths.next_timeout()), (None, None));
+        paths.handle_other(NEW, 5, 1200, [9; 8]);
+        assert_eq!(paths.next_frame(1200), None, "an old packet asks for nothing");
+        paths.handle_other(NEW, 7, 1200, [9; 8]);
+        assert_eq!(paths.next_frame(1200), Some((NEW, PathFrame::Challenge([7; 8]), 1200)));
+        assert!(paths.handle_response(NEW, [7; 8]));
+        assert_eq!(paths.active(), NEW);
     }
 
     #[test]

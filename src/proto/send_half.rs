@@ -249,6 +249,16 @@ impl SendHalf {
         matches!(self.life, Life::Closed(_))
     }
 
+    /// The number of the next packet.
+    pub fn next_pn(&self) -> u64 {
+        self.next_pn
+    }
+
+    /// The highest number that the peer has acknowledged.
+    pub fn largest_acked(&self) -> Option<u64> {
+        self.detector.largest_acked()
+    }
+
     /// The key phase bit of the packets to come (RFC 9001, section 6).
     pub fn set_key_phase(&mut self, key_phase: bool) {
         self.header.key_phase = key_phase;
