@@ -29,7 +29,8 @@
 //! ```
 //!
 //! # What to know
-//! - **Packets are plain in this release**: anybody on the way can read and change them. See [`Security`].
+//! - [`Security::secure`] is for everything real. **[`Security::plain`] is not**: anybody on the way can read and change
+//!   its packets.
 //! - `read` returns `Ok(0)` only when the peer has ended its direction and nothing is missing. [`Stream::finish`] says
 //!   whether the peer's program has read to the end.
 //! - Errors are [`std::io::Error`]s of the usual kinds, with a [`StreamError`] inside; see [`StreamError::of`].
@@ -65,6 +66,8 @@ pub mod testing;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use crypto::tls::{KeyLog, KeyLogFile, SecureOptions, Suite};
+pub use crypto::{identity, trust};
 pub use error::{Limit, StreamError};
 pub use stats::Stats;
 pub use stream::{Carrier, CloseHandle, Finished, Incident, Listener, Security, Stream, StreamBuilder};

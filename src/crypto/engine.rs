@@ -3,6 +3,7 @@
 //! The shape is that of QUIC-TLS (RFC 9001, sections 4 and 5) and of `rustls::quic`, so that TLS 1.3 fits behind it.
 //! The handshake bytes travel in CRYPTO frames; the engine never sees a packet.
 
+use super::identity::PublicKey;
 use std::fmt;
 
 /// Which side of the handshake we are.
@@ -36,6 +37,20 @@ pub trait Sealer: Send {
     fn follow(&mut self, generation: u64) {
         let _ = generation;
     }
+
+    /// The key generation that packets are sealed with (0 before any key update).
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    /// Enough was sealed with this key: the next one should take over.
+    fn is_update_due(&self) -> bool {
+        false
+    }
+
+    /// Moves on to the next key. Only when the peer has acknowledged a packet of this generation in a packet of the
+    /// same (RFC 9001, section 6.1), and not between the building of a header and its sealing. A no-op for other modes.
+    fn update(&mut self) {}
 }
 
 /// Opens packets of one level, one direction.
@@ -61,6 +76,12 @@ pub trait Opener: Send {
     /// The key generation of the newest packet opened (0 before any key update).
     fn generation(&self) -> u64 {
         0
+    }
+
+    /// So many packets could not be opened that the connection must end (RFC 9001, section 6.6). Nothing is opened any
+    /// more.
+    fn is_worn_out(&self) -> bool {
+        false
     }
 }
 
@@ -108,6 +129,11 @@ pub trait Engine: Send {
 
     /// Whether reading and writing may take longer than a few microseconds.
     fn is_slow(&self) -> bool;
+
+    /// Who the peer has proven to be, once the handshake is complete. `None` in modes that prove nothing.
+    fn peer_identity(&self) -> Option<PublicKey> {
+        None
+    }
 }
 
 /// What a mode is: it makes engines and initial keys. Shared by all connections of an endpoint.
@@ -126,14 +152,38 @@ pub trait Mode: Send + Sync {
 
     /// Keys for INITIAL packets, made from the first destination id of the client (RFC 9001, section 5.2).
     fn initial_keys(&self, side: Side, client_destination_id: &[u8]) -> Keys;
+
+    /// The tag at the end of a Retry packet (RFC 9001, section 5.8). `retry` is the packet without its tag,
+    /// `original_destination_id` the destination id of the packet that it answers. A tag of 16 bytes, or of 4 in plain
+    /// mode. Anybody can make it: it proves that the sender has seen that packet.
+    fn retry_tag(&self, original_destination_id: &[u8], retry: &[u8]) -> Vec<u8>;
+
+    /// Who we are, in modes with identities.
+    fn local_identity(&self) -> Option<&PublicKey> {
+        None
+    }
+
+    /// A secret that this identity will have again after a restart, for stateless resets (RFC 9000, section 10.3.2).
+    /// `None` in modes without secrets.
+    fn reset_key(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// The peer must be refused. Says why, for both sides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// The peer's key is not trusted, or it could not prove that it owns it.
+    /// The peer could not prove who it is.
     #[error("the peer's identity was refused: {0}")]
     Identity(String),
+    /// The peer's key is not trusted.
+    #[error("the peer's identity was refused: {reason}")]
+    Untrusted {
+        /// For our own people; may speak of files.
+        reason: String,
+        /// For the peer, which is a stranger: nothing but fingerprints.
+        told: String,
+    },
     /// The peer sent something that no correct peer sends.
     #[error("the peer broke the handshake: {0}")]
     Protocol(String),

@@ -5,4 +5,5 @@ pub mod engine;
 pub mod identity;
 pub mod plain;
 pub mod replay;
+pub mod tls;
 pub mod trust;

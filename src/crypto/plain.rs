@@ -73,6 +73,13 @@ impl Mode for PlainMode {
     fn initial_keys(&self, _side: Side, _client_destination_id: &[u8]) -> Keys {
         keys()
     }
+
+    fn retry_tag(&self, original_destination_id: &[u8], retry: &[u8]) -> Vec<u8> {
+        let id_bytes = u8::try_from(original_destination_id.len()).expect("a connection id has at most 20 bytes");
+        let crc = crc32c::crc32c(&[id_bytes]);
+        let crc = crc32c::crc32c_append(crc, original_destination_id);
+        crc32c::crc32c_append(crc, retry).to_be_bytes().to_vec()
+    }
 }
 
 /// The same checksum serves all levels and both directions.
@@ -422,6 +429,15 @@ mod tests {
             server.read_handshake(&[FINISHED, 0, 0, 1, 0]),
             Err(EngineError::Protocol(_))
         ));
+    }
+
+    #[test]
+    fn the_tag_of_a_retry_depends_on_the_packet_that_it_answers() {
+        let tag = PlainMode.retry_tag(b"12345678", b"a retry");
+        assert_eq!(tag.len(), CHECKSUM_BYTES);
+        assert_eq!(tag, crc32c::crc32c(b"\x0812345678a retry").to_be_bytes());
+        assert_ne!(tag, PlainMode.retry_tag(b"12345679", b"a retry"));
+        assert_ne!(tag, PlainMode.retry_tag(b"12345678", b"a retrz"));
     }
 
     #[test]

@@ -359,6 +359,7 @@ impl StreamBuilder {
             path,
             peer_addr: path.remote().or(properties.peer_addr),
             properties,
+            local_identity: self.security.mode().local_identity().cloned(),
             form: self.security.form(),
             seed: u64::from_be_bytes(random_id()?.0),
             queue_drops: Arc::new(AtomicU64::new(0)),

@@ -11,6 +11,7 @@ use super::monitor::Monitor;
 use super::outbox::Outbox;
 use super::pipe::{Counts, Pipe};
 use super::{recv_thread, send_thread, timer_thread};
+use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::proto::Config;
 use crate::proto::path::PathId as Path;
@@ -71,6 +72,8 @@ pub(crate) struct Connection {
     waker: Arc<dyn Waker>,
     pub(crate) properties: Properties,
     pub(crate) peer_addr: Option<std::net::SocketAddr>,
+    pub(crate) peer_identity: Option<PublicKey>,
+    pub(crate) local_identity: Option<PublicKey>,
     pub(crate) idle_timeout: Duration,
 }
 
@@ -193,6 +196,7 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) path: PathId,
     pub(crate) peer_addr: Option<std::net::SocketAddr>,
+    pub(crate) local_identity: Option<PublicKey>,
     pub(crate) form: ShortForm,
     pub(crate) seed: u64,
     pub(crate) queue_drops: Arc<AtomicU64>,
@@ -213,6 +217,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         mut config,
         path,
         peer_addr,
+        local_identity,
         form,
         seed,
         queue_drops,
@@ -233,6 +238,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         idle_timeout,
         initial_window,
         local_id,
+        peer_identity,
         early,
     } = Core::new(established, config, form, seed, now)?;
     let connection = Arc::new(Connection {
@@ -251,6 +257,8 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         waker: Arc::clone(&halves.waker),
         properties,
         peer_addr,
+        peer_identity,
+        local_identity,
         idle_timeout,
     });
 

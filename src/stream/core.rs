@@ -7,6 +7,7 @@ use super::handshake::Established;
 use super::intake::Intake;
 use super::outlet::Outlet;
 use crate::crypto::engine::Side;
+use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::proto::path::PathId;
 use crate::proto::recv_half::{RecvHalf, Rules};
@@ -24,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) initial_window: u64,
     /// How the peer calls us.
     pub(crate) local_id: ConnectionId,
+    /// Who the peer has proven to be, in modes with identities.
+    pub(crate) peer_identity: Option<PublicKey>,
     /// Datagrams that came during the handshake, to be handled first.
     pub(crate) early: Vec<(Vec<u8>, Instant)>,
 }
@@ -47,6 +50,7 @@ impl Core {
             local_id,
             remote_id,
             rtt,
+            peer_identity,
             side,
             unread,
             dropped,
@@ -83,6 +87,7 @@ impl Core {
             idle_timeout,
             initial_window: local_params.initial_max_data,
             local_id,
+            peer_identity,
             early: unread,
         })
     }

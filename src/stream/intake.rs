@@ -6,7 +6,8 @@ use crate::crypto::engine::Opener;
 use crate::crypto::replay::ReplayWindow;
 use crate::proto::path::PathId;
 use crate::proto::recv_half::{Opened, RecvHalf, Sink};
-use crate::proto::update::Update;
+use crate::proto::update::{Close, Update};
+use crate::wire::close_code;
 use crate::wire::packet::{self, ConnectionId, Decoded};
 use std::ops::Range;
 use std::time::Instant;
@@ -117,6 +118,18 @@ impl Intake {
         })
     }
 
+    /// Ends the connection when its keys have met so many forgeries that the next one might succeed (RFC 9001,
+    /// section 6.6). To be called after packets were opened, or were not.
+    pub(crate) fn check_limit(&self, received_at: Instant, update: &mut Update) {
+        if self.opener.is_worn_out() && update.violation.is_none() {
+            update.last_received = Some(received_at);
+            update.violation = Some(Close {
+                code: close_code::AEAD_LIMIT,
+                reason: "too many packets that are not authentic".into(),
+            });
+        }
+    }
+
     /// Hands an opened packet to the receiving half. `datagram` is what [`Intake::open`] worked on.
     pub(crate) fn handle(
         &mut self,
@@ -138,3 +151,6 @@ impl Intake {
         update.generation = self.opener.generation();
     }
 }
+
+#[cfg(test)]
+mod tests;

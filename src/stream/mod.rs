@@ -51,6 +51,7 @@ pub use builder::{Carrier, StreamBuilder};
 pub use listener::{CloseHandle, Incident, Listener};
 pub use security::Security;
 
+use crate::crypto::identity::PublicKey;
 use crate::error::{Limit, StreamError};
 use crate::stats::Stats;
 use connection::Connection;
@@ -140,6 +141,19 @@ impl Stream {
     /// `NotConnected` on a subsystem without addresses.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.connection().properties.local_addr.ok_or_else(no_address)
+    }
+
+    /// Who the peer has proven to be in the handshake. `None` in plain mode, where nobody proves anything.
+    ///
+    /// With [`Trust::Unauthenticated`](crate::trust::Trust::Unauthenticated) this is a key that nobody knows: show its
+    /// fingerprint to somebody who does.
+    pub fn peer_identity(&self) -> Option<PublicKey> {
+        self.connection().peer_identity.clone()
+    }
+
+    /// Who we are to the peer. `None` in plain mode.
+    pub fn local_identity(&self) -> Option<PublicKey> {
+        self.connection().local_identity.clone()
     }
 
     /// Ends one or both directions at once, without waiting. After `Write` the peer reads to the end; after `Read`

@@ -65,8 +65,12 @@ impl Receiver<'_> {
         for datagram in batch.iter_mut() {
             self.found.push(self.intake.open(datagram));
         }
+        self.intake.check_limit(received_at, &mut self.update);
         if self.found.iter().all(Option::is_none) {
             *self.connection.intake.lock() = self.intake.counters();
+            if !self.update.is_empty() {
+                self.connection.mailbox.merge(&mut self.update);
+            }
             return;
         }
         let arrival = Arrival {

@@ -18,6 +18,8 @@ pub const TRANSPORT_PARAMETER: u64 = 0x08;
 pub const PROTOCOL_VIOLATION: u64 = 0x0a;
 /// Handshake bytes lie too far ahead.
 pub const CRYPTO_BUFFER_EXCEEDED: u64 = 0x0d;
+/// Too many packets were not authentic for the keys to be used any longer.
+pub const AEAD_LIMIT: u64 = 0x0f;
 /// No path to the peer is left.
 pub const NO_VIABLE_PATH: u64 = 0x10;
 /// The peer's identity was refused.
@@ -43,6 +45,7 @@ pub const fn name(code: u64) -> &'static str {
         TRANSPORT_PARAMETER => "transport parameter error",
         PROTOCOL_VIOLATION => "protocol violation",
         CRYPTO_BUFFER_EXCEEDED => "handshake buffer exceeded",
+        AEAD_LIMIT => "too many forged packets",
         NO_VIABLE_PATH => "no viable path",
         IDENTITY => "identity refused",
         VERSION => "version mismatch",
@@ -69,6 +72,7 @@ mod tests {
             TRANSPORT_PARAMETER,
             PROTOCOL_VIOLATION,
             CRYPTO_BUFFER_EXCEEDED,
+            AEAD_LIMIT,
             NO_VIABLE_PATH,
             IDENTITY,
             VERSION,

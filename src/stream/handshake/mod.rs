@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::engine::{Keys, Mode, Side};
+use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::proto::packet_builder::{Header, PacketBuilder};
 use crate::wire::close_code;
@@ -122,6 +123,8 @@ pub(crate) struct Established {
     pub(crate) remote_id: ConnectionId,
     /// The lowest round trip measured, if any packet of ours was acknowledged.
     pub(crate) rtt: Option<Duration>,
+    /// Who the peer has proven to be, in modes with identities.
+    pub(crate) peer_identity: Option<PublicKey>,
     /// Which one we are.
     pub(crate) side: Side,
     /// 1-RTT datagrams that came early, as received and still sealed, in the order and with the time of their arrival.

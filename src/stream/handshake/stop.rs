@@ -114,6 +114,11 @@ impl From<EngineError> for Stop {
                     error: StreamError::Identity { reason },
                 }
             }
+            EngineError::Untrusted { reason, told } => Self::Refuse {
+                code: close_code::IDENTITY,
+                reason: told,
+                error: StreamError::Identity { reason },
+            },
             EngineError::Protocol(_) => Self::Refuse {
                 code: close_code::PROTOCOL_VIOLATION,
                 reason: said.clone(),

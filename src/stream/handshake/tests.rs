@@ -1,5 +1,7 @@
 //! Both sides over a link in virtual time that loses, damages, reorders and doubles datagrams as its seed says.
 
+mod secure;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,11 +46,17 @@ fn config(mode: impl Mode + 'static, initial_max_data: u64) -> Config {
     Config::new(Arc::new(mode), params(initial_max_data))
 }
 
-/// A 1-RTT packet of plain mode.
+/// A 1-RTT packet. With its padding it is long enough for header protection.
 fn short_packet(keys: &mut Keys, to: ConnectionId, pn: u64, frame: &Frame<'_>) -> Vec<u8> {
-    let mut packet = vec![0; 11 + frame.encoded_bytes() + keys.sealer.tag_bytes()];
+    let tag_bytes = keys.sealer.tag_bytes();
+    let form = if tag_bytes == 4 {
+        ShortForm::Plain
+    } else {
+        ShortForm::Secure
+    };
+    let mut packet = vec![0; 11 + frame.encoded_bytes().max(4) + tag_bytes];
     let mut writer = Writer::new(&mut packet);
-    encode_short(&mut writer, ShortForm::Plain, to, false, pn, 2);
+    encode_short(&mut writer, form, to, false, pn, 2);
     frame.encode(&mut writer);
     keys.sealer.seal(pn, &mut packet, 9, 2).expect("fresh keys");
     packet
@@ -72,6 +80,9 @@ impl Mode for OtherMode {
     }
     fn initial_keys(&self, side: Side, id: &[u8]) -> Keys {
         PlainMode.initial_keys(side, id)
+    }
+    fn retry_tag(&self, id: &[u8], retry: &[u8]) -> Vec<u8> {
+        PlainMode.retry_tag(id, retry)
     }
 }
 
@@ -114,6 +125,9 @@ impl Mode for Twisted {
     }
     fn initial_keys(&self, side: Side, id: &[u8]) -> Keys {
         PlainMode.initial_keys(side, id)
+    }
+    fn retry_tag(&self, id: &[u8], retry: &[u8]) -> Vec<u8> {
+        PlainMode.retry_tag(id, retry)
     }
 }
 
@@ -668,6 +682,9 @@ impl Mode for Ballast {
     fn initial_keys(&self, side: Side, id: &[u8]) -> Keys {
         PlainMode.initial_keys(side, id)
     }
+    fn retry_tag(&self, id: &[u8], retry: &[u8]) -> Vec<u8> {
+        PlainMode.retry_tag(id, retry)
+    }
 }
 
 #[test]
@@ -960,6 +977,9 @@ impl Mode for Liar {
     }
     fn initial_keys(&self, side: Side, id: &[u8]) -> Keys {
         PlainMode.initial_keys(side, id)
+    }
+    fn retry_tag(&self, id: &[u8], retry: &[u8]) -> Vec<u8> {
+        PlainMode.retry_tag(id, retry)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::crypto::engine::{Engine, EngineError, KeyChange};
+use crate::crypto::identity::PublicKey;
 
 /// One thing that an engine gave out. The order matters: bytes belong to the level before the change behind them.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Step {
     pub(super) peer_params: Option<Vec<u8>>,
     /// The peer has proven all it must.
     pub(super) is_complete: bool,
+    /// Who it is, if it had to prove that.
+    pub(super) peer_identity: Option<PublicKey>,
 }
 
 /// Feeds the engine and takes everything that it has to say.
@@ -49,6 +52,7 @@ pub(super) fn step(engine: &mut dyn Engine, input: &[u8]) -> Result<Step, Engine
         outputs,
         peer_params: engine.peer_params().map(<[u8]>::to_vec),
         is_complete: !engine.is_handshaking(),
+        peer_identity: engine.peer_identity(),
     })
 }
 

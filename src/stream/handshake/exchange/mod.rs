@@ -15,6 +15,7 @@ use super::space::{Form, Space};
 use super::stop::{Closing, Level, Stop, late_bytes, violation};
 use super::{Config, DATAGRAM_BYTES, Established, refused_by_peer};
 use crate::crypto::engine::{Engine, EngineError, Keys, Side};
+use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::wire::close_code;
 use crate::wire::frame::{Frame, Frames};
@@ -49,6 +50,7 @@ pub(super) struct Exchange {
     write_level: Level,
     read_level: Level,
     peer_params: Option<TransportParams>,
+    peer_identity: Option<PublicKey>,
     is_complete: bool,
     ledger: Ledger,
     pto_count: u32,
@@ -94,6 +96,7 @@ impl Exchange {
             write_level: Level::Initial,
             read_level: Level::Initial,
             peer_params: None,
+            peer_identity: None,
             is_complete: false,
             // A client reached the address by choice.
             ledger: if config.reliable || side == Side::Client {
@@ -297,6 +300,7 @@ impl Exchange {
             local_id: self.ids.local,
             remote_id: self.ids.remote,
             rtt: self.rtt,
+            peer_identity: self.peer_identity.take(),
             side: self.side,
             unread: unread(),
             dropped: self.dropped,

@@ -126,6 +126,7 @@ impl Exchange {
                 return Err(violation(close_code::TRANSPORT_PARAMETER, "no transport parameters"));
             }
             self.is_complete = true;
+            self.peer_identity = step.peer_identity;
         }
         Ok(())
     }

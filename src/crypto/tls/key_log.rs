@@ -1,0 +1,52 @@
+//! A file with the secrets of all connections, for looking into captures with Wireshark. Off unless asked for by name.
+//!
+//! Whoever has the file reads everything. The format is the usual one: label, client random, secret, one line each.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use parking_lot::Mutex;
+use rustls::KeyLog;
+
+/// Appends secrets to a file.
+#[derive(Debug)]
+pub struct KeyLogFile(Mutex<File>);
+
+impl KeyLogFile {
+    /// Opens or creates it, readable for nobody else, and warns.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?;
+        log::warn!(
+            "the secrets of every connection are written to {}: whoever has that file reads everything",
+            path.display()
+        );
+        Ok(Self(Mutex::new(file)))
+    }
+}
+
+impl KeyLog for KeyLogFile {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let mut line = String::from(label);
+        for bytes in [client_random, secret] {
+            line.push(' ');
+            for byte in bytes {
+                write!(line, "{byte:02x}").expect("a string takes everything");
+            }
+        }
+        line.push('\n');
+        // In one call, so that lines of several processes do not mix.
+        if let Err(error) = self.0.lock().write_all(line.as_bytes()) {
+            log::warn!("a secret could not be written to the key log: {error}");
+        }
+    }
+}
