@@ -11,6 +11,7 @@ mod architecture;
 #[cfg(feature = "cli")]
 mod cli;
 mod fuzz;
+mod keys;
 mod recovery;
 mod script;
 mod simnet;

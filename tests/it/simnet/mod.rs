@@ -1,6 +1,7 @@
 //! Whole connections through a simulated network: random faults by seed, and in every run the same promises.
 //!
-//! `SIM_SEEDS=n` runs so many seeds (2,000 by default); `SIM_SEED=n` repeats one and prints what happened.
+//! Each seed runs in plain and in secure mode. `SIM_SEEDS=n` runs so many seeds (2,000 by default); `SIM_SEED=n` repeats
+//! one and prints what happened.
 
 mod extremes;
 mod goodput;
@@ -10,7 +11,7 @@ mod run;
 mod scenario;
 mod transcript;
 
-use run::{Outcome, run};
+use run::{Mode, Outcome, run};
 use scenario::{FAULTS, Scenario};
 use std::env;
 use std::fmt::Write;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use transcript::Transcript;
 
 const SEEDS: u64 = 2000;
+const MODES: [Mode; 2] = [Mode::Plain, Mode::Secure];
 /// Lines shown of a run that failed.
 const LAST_LINES: usize = 60;
 /// After so many failures the rest would only take time.
@@ -33,19 +35,21 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs it, a panic being one more way to fail.
-fn attempt(scenario: &Scenario, transcript: Option<&Transcript>) -> Result<Outcome, String> {
-    panic::catch_unwind(AssertUnwindSafe(|| run(scenario, transcript))).unwrap_or_else(|_| Err("a panic".into()))
+fn attempt(scenario: &Scenario, mode: Mode, transcript: Option<&Transcript>) -> Result<Outcome, String> {
+    panic::catch_unwind(AssertUnwindSafe(|| run(scenario, mode, transcript))).unwrap_or_else(|_| Err("a panic".into()))
 }
 
 #[test]
 fn whatever_the_network_does_streams_are_whole_and_bounded_and_go_on() {
     if let Some(seed) = number("SIM_SEED") {
         let scenario = Scenario::of(seed);
-        let transcript = Transcript::new(1_000_000);
-        let result = attempt(&scenario, Some(&transcript));
-        println!("{}{scenario}", transcript.text());
-        println!("{result:?}");
-        assert!(result.is_ok(), "seed {seed}");
+        for mode in MODES {
+            let transcript = Transcript::new(1_000_000);
+            let result = attempt(&scenario, mode, Some(&transcript));
+            println!("{}{scenario}", transcript.text());
+            println!("{mode:?}: {result:?}");
+            assert!(result.is_ok(), "seed {seed} {mode:?}");
+        }
         return;
     }
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
@@ -56,12 +60,13 @@ fn whatever_the_network_does_streams_are_whole_and_bounded_and_go_on() {
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let which = next.fetch_add(1, Ordering::Relaxed);
+                    let (seed, mode) = (which / 2, MODES[which as usize % 2]);
                     let failed = failures.lock().expect("nobody panics with it").len();
                     if seed >= seeds || failed >= MOST_FAILURES {
                         return;
                     }
-                    match attempt(&Scenario::of(seed), None) {
+                    match attempt(&Scenario::of(seed), mode, None) {
                         Ok(outcome) => {
                             let mut total = total.lock().expect("nobody panics with it");
                             total.0 += outcome.virtual_time;
@@ -69,7 +74,7 @@ fn whatever_the_network_does_streams_are_whole_and_bounded_and_go_on() {
                         }
                         Err(error) => {
                             let mut failures = failures.lock().expect("nobody panics with it");
-                            failures.push((seed, error));
+                            failures.push((seed, mode, error));
                         }
                     }
                 }
@@ -79,14 +84,14 @@ fn whatever_the_network_does_streams_are_whole_and_bounded_and_go_on() {
     let mut failures = failures.into_inner().expect("nobody panicked with it");
     failures.sort();
     let (virtual_time, packets) = *total.lock().expect("nobody panicked with it");
-    println!("{seeds} seeds, {packets} packets, {virtual_time:?} of virtual time");
+    println!("{seeds} seeds in both modes, {packets} packets, {virtual_time:?} of virtual time");
     let mut report = String::new();
-    for (index, (seed, error)) in failures.iter().enumerate() {
+    for (index, (seed, mode, error)) in failures.iter().enumerate() {
         let scenario = Scenario::of(*seed);
-        writeln!(report, "{scenario}  {error}").expect("a string takes everything");
+        writeln!(report, "{scenario}  {mode:?}: {error}").expect("a string takes everything");
         if index == 0 {
             let transcript = Transcript::new(LAST_LINES);
-            let _ = attempt(&scenario, Some(&transcript));
+            let _ = attempt(&scenario, *mode, Some(&transcript));
             report.push_str(&transcript.text());
         }
     }

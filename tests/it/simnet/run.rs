@@ -2,13 +2,21 @@
 
 use super::scenario::{App, Change, Fault, Scenario, spec};
 use super::transcript::Transcript;
+use crate::keys;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use securestream::StreamError;
 use securestream::filter::Direction;
 use securestream::proto::Config;
 use securestream::testing::{Endpoint, Network, Options};
+use securestream::{Security, StreamError};
 use std::time::Duration;
+
+/// How packets are protected in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    Plain,
+    Secure,
+}
 
 /// Every transfer completes within this much virtual time.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -108,7 +116,7 @@ struct Run<'a> {
 }
 
 /// Runs it; the error says what did not hold, and when.
-pub(super) fn run(scenario: &Scenario, transcript: Option<&Transcript>) -> Result<Outcome, String> {
+pub(super) fn run(scenario: &Scenario, mode: Mode, transcript: Option<&Transcript>) -> Result<Outcome, String> {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0xb17e5);
     let mut bytes = |app: &App| {
         let mut bytes = vec![0; app.bytes];
@@ -116,7 +124,12 @@ pub(super) fn run(scenario: &Scenario, transcript: Option<&Transcript>) -> Resul
         bytes
     };
     let (up, down) = (bytes(&scenario.client), bytes(&scenario.server));
-    let options = |app: &App| Options {
+    let (client_security, server_security) = match mode {
+        Mode::Plain => (Security::plain(), Security::plain()),
+        Mode::Secure => (keys::client(), keys::server()),
+    };
+    let options = |app: &App, security: Security| Options {
+        security,
         config: Config {
             packet_bytes: scenario.packet_bytes,
             initial_window: app.initial_window,
@@ -136,8 +149,8 @@ pub(super) fn run(scenario: &Scenario, transcript: Option<&Transcript>) -> Resul
     let mut network = Network::with_options(
         scenario.seed,
         &spec(&scenario.spec),
-        options(&scenario.client),
-        options(&scenario.server),
+        options(&scenario.client, client_security),
+        options(&scenario.server, server_security),
     );
     if let Some(transcript) = transcript {
         network.observe(transcript.observer());

@@ -18,6 +18,7 @@ mod hostile;
 mod idle;
 mod peers;
 mod resources;
+mod secure;
 mod time_limits;
 mod whole;
 
