@@ -66,7 +66,11 @@ pub(super) fn parse(text: &str) -> Result<KeyText, KeyError> {
     }
     if let Some(algorithm) = fields.alg.as_deref().filter(|algorithm| *algorithm != ALGORITHM) {
         return Err(KeyError::NotRsa {
-            algorithm: algorithm.chars().take(SHOWN_CHARS).collect(),
+            algorithm: algorithm
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(SHOWN_CHARS)
+                .collect(),
         });
     }
     let usage = fields.usage.as_deref().map(str::parse::<Use>).transpose();

@@ -4,6 +4,8 @@ use super::error::KeyError;
 use super::number::Number;
 use super::rsa::{RsaPrivate, RsaPublic};
 use super::text::{Format, KeyText, Numbers};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh_key::private::{KeypairData, RsaKeypair, RsaPrivateKey};
 use ssh_key::public::{KeyData, RsaPublicKey};
 use ssh_key::{LineEnding, Mpint};
@@ -41,8 +43,10 @@ pub(super) fn parse_line(line: &str) -> Result<KeyText, KeyError> {
 }
 
 pub(super) fn parse_private(text: &str) -> Result<KeyText, KeyError> {
+    if let Some(kind) = private_kind(text) {
+        check_kind(&kind)?;
+    }
     let key = ssh_key::PrivateKey::from_openssh(text).map_err(malformed)?;
-    check_kind(key.algorithm().as_str())?;
     if key.is_encrypted() {
         return Err(KeyError::Encrypted { how: DECRYPT });
     }
@@ -81,12 +85,39 @@ pub(super) fn render_private(key: &RsaPrivate, comment: &str) -> Zeroizing<Strin
     key.to_openssh(LineEnding::LF).expect(ENCODES)
 }
 
+/// The kind of a private key, which the crate does not tell of kinds that it does not know. The public key stands in
+/// clear in front of the private one (OpenSSH's PROTOCOL.key, section 1): magic, cipher, kdf, its options, a count, keys.
+fn private_kind(text: &str) -> Option<String> {
+    let body: String = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let body = Zeroizing::new(body);
+    let bytes = Zeroizing::new(STANDARD.decode(body.as_bytes()).ok()?);
+    let mut rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
+    for _ in ["cipher", "kdf", "options"] {
+        string(&mut rest)?;
+    }
+    rest = rest.get(4..)?;
+    let mut public = string(&mut rest)?;
+    String::from_utf8(string(&mut public)?.to_vec()).ok()
+}
+
+/// RFC 4251, section 5.
+fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (string, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *rest = after;
+    Some(string)
+}
+
 fn check_kind(kind: &str) -> Result<(), KeyError> {
     if kind == "ssh-rsa" {
         return Ok(());
     }
     Err(KeyError::NotRsa {
-        algorithm: kind.chars().take(40).collect(),
+        algorithm: kind.chars().filter(|c| !c.is_control()).take(40).collect(),
     })
 }
 

@@ -35,7 +35,10 @@ impl FromStr for Use {
         match word {
             "identity" => Ok(Self::Identity),
             "classic" => Ok(Self::Classic),
-            _ => Err(format!("the use of a key is identity or classic, not '{word}'")),
+            _ => Err(format!(
+                "the use of a key is identity or classic, not '{}'",
+                word.escape_debug()
+            )),
         }
     }
 }
