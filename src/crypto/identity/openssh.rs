@@ -88,12 +88,9 @@ pub(super) fn render_private(key: &RsaPrivate, comment: &str) -> Zeroizing<Strin
 /// The kind of a private key, which the crate does not tell of kinds that it does not know. The public key stands in
 /// clear in front of the private one (OpenSSH's PROTOCOL.key, section 1): magic, cipher, kdf, its options, a count, keys.
 fn private_kind(text: &str) -> Option<String> {
-    let body: String = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('-'))
-        .collect();
-    let body = Zeroizing::new(body);
+    // Room for all of it at once: what a growing string leaves behind is not wiped.
+    let mut body = Zeroizing::new(String::with_capacity(text.len()));
+    body.extend(text.lines().map(str::trim).filter(|line| !line.starts_with('-')));
     let bytes = Zeroizing::new(STANDARD.decode(body.as_bytes()).ok()?);
     let mut rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
     for _ in ["cipher", "kdf", "options"] {
