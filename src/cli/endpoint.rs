@@ -1,6 +1,5 @@
 //! What sender and receiver have in common: carrier, mode and limits of a stream, and how both speak of them.
 
-use super::console::Console;
 use super::quantity::{grouped, millis, rate};
 use crate::proto::congestion;
 use crate::stats::Stats;
@@ -18,22 +17,15 @@ const SOME_PACKET_BYTES: u64 = 1200;
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) carrier: Carrier,
-    pub(crate) plain: bool,
     pub(crate) gso: bool,
     pub(crate) idle_timeout: Duration,
     pub(crate) congestion: Option<Congestion>,
 }
 
 impl Endpoint {
-    /// A builder with these options. Warns of what they give away.
-    pub(crate) fn builder(&self, console: &Console) -> StreamBuilder {
-        if !self.plain {
-            console.warn(
-                "the secure mode is not there yet: packets are plain, readable and unauthenticated \
-                 (--plain says that this is known)",
-            );
-        }
-        let builder = StreamBuilder::new(Security::plain())
+    /// A builder with these options.
+    pub(crate) fn builder(&self, security: Security) -> StreamBuilder {
+        let builder = StreamBuilder::new(security)
             .carrier(self.carrier)
             .gso(self.gso)
             .idle_timeout(self.idle_timeout);
@@ -77,6 +69,11 @@ pub(crate) fn carrier_word(carrier: Carrier) -> &'static str {
         Carrier::Udp => "udp",
         Carrier::Tcp => "tcp",
     }
+}
+
+/// The mode in a message.
+pub(crate) fn mode_word(plain: bool) -> &'static str {
+    if plain { "plain" } else { "secure" }
 }
 
 /// An address as people know it: IPv4 even where it came in through an IPv6 socket.

@@ -2,8 +2,9 @@
 //! the manual pages say it from there.
 
 use super::args::{self, Tool};
-use super::endpoint::carrier_word;
+use super::endpoint::{carrier_word, mode_word};
 use super::exit::{Exit, Failure};
+use super::keys::Introduction;
 use crate::stats::Stats;
 use crate::stream::Carrier;
 use serde::Serialize;
@@ -75,7 +76,10 @@ pub(crate) fn conclude(
 #[derive(Debug, Serialize)]
 pub(crate) struct Transfer {
     carrier: &'static str,
+    mode: &'static str,
     pub(crate) peer: Option<SocketAddr>,
+    #[serde(flatten)]
+    pub(crate) identity: Introduction,
     pub(crate) file: Option<String>,
     #[serde(flatten)]
     pub(crate) volume: Volume,
@@ -85,10 +89,12 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     /// Nothing has happened yet.
-    pub(crate) fn new(carrier: Carrier) -> Self {
+    pub(crate) fn new(carrier: Carrier, plain: bool) -> Self {
         Self {
             carrier: carrier_word(carrier),
+            mode: mode_word(plain),
             peer: None,
+            identity: Introduction::default(),
             file: None,
             volume: Volume::default(),
             transport: Transport::default(),

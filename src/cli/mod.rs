@@ -18,6 +18,7 @@ mod endpoint;
 mod exit;
 mod generate;
 mod json;
+mod keys;
 mod logging;
 mod output;
 mod quantity;

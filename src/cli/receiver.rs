@@ -10,6 +10,7 @@ use super::console::{Console, Progress};
 use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
 use super::json::{self, Transfer, Transport, Volume};
+use super::keys::{KeyOptions, Protection};
 use super::output::{Output, Target};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
@@ -53,6 +54,15 @@ stream_tool_options! {
         /// packets over UDP instead of framed on TCP
         #[argh(switch)]
         udp: bool,
+        /// file with the public key of the peer; another key is refused
+        #[argh(option, arg_name = "peer")]
+        pub_key: Option<String>,
+        /// file with the private key of this side (default: one made for this run)
+        #[argh(option, arg_name = "own")]
+        priv_key: Option<String>,
+        /// file or folder with the public keys that the peer may have
+        #[argh(option, arg_name = "place")]
+        authorized_keys: Option<String>,
         /// packets in clear: readable and unauthenticated
         #[argh(switch)]
         plain: bool,
@@ -72,7 +82,7 @@ stream_tool_options! {
 const TOOL: Tool = Tool {
     name: "stream-receiver",
     operand_hint: Some("--output"),
-    exclusive: &[&["--quiet", "--verbose"]],
+    exclusive: &[&["--quiet", "--verbose"], &["--pub-key", "--authorized-keys"]],
 };
 
 /// Runs `stream-receiver` with the arguments of this process.
@@ -81,7 +91,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
-    let mut transfer = Transfer::new(endpoint::carrier(options.udp));
+    let mut transfer = Transfer::new(endpoint::carrier(options.udp), options.plain);
     let ended = receive_all(options, console, &mut transfer);
     json::conclude(options.json, &TOOL, &transfer, ended)
 }
@@ -100,9 +110,16 @@ fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) ->
         // A directory that is not there should be known before the peer has sent everything.
         drop(target.open(&signals)?);
     }
-    let listener = listen(options, &places, console)?;
+    let keys = KeyOptions {
+        pub_key: options.pub_key.clone(),
+        priv_key: options.priv_key.clone(),
+        authorized_keys: options.authorized_keys.clone(),
+        ..KeyOptions::default()
+    };
+    let protection = Protection::new(options.plain, &keys, "", console)?;
+    let listener = listen(options, &places, &protection, console)?;
     let porter = Porter::start(&listener, console).map_err(|error| Failure::io("cannot start a thread", &error))?;
-    let served = serve(options, &listener, &target, console, &signals, transfer);
+    let served = serve(options, &listener, &protection, &target, console, &signals, transfer);
     porter.end();
     served?;
     Ok(signals.caught().unwrap_or(Exit::Success))
@@ -132,10 +149,14 @@ fn places(options: &Options) -> Result<Vec<SocketAddr>, Failure> {
     Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, options.port.0)).collect())
 }
 
-fn listen(options: &Options, places: &[SocketAddr], console: &Console) -> Result<Listener, Failure> {
+fn listen(
+    options: &Options,
+    places: &[SocketAddr],
+    protection: &Protection,
+    console: &Console,
+) -> Result<Listener, Failure> {
     let endpoint = Endpoint {
         carrier: endpoint::carrier(options.udp),
-        plain: options.plain,
         gso: !options.no_gso,
         idle_timeout: options.idle_timeout.0,
         congestion: options.congestion.clone(),
@@ -148,7 +169,10 @@ fn listen(options: &Options, places: &[SocketAddr], console: &Console) -> Result
     }
     let word = carrier_word(endpoint.carrier);
     let cannot = |error: &io::Error| Failure::io(format!("cannot listen on port {} ({word})", options.port.0), error);
-    let listener = endpoint.builder(console).bind(places).map_err(|error| cannot(&error))?;
+    let listener = endpoint
+        .builder(protection.security.clone())
+        .bind(places)
+        .map_err(|error| cannot(&error))?;
     let place = listener.local_addr().map_err(|error| cannot(&error))?;
     console.note(format_args!("listening on {place} ({word})"));
     Ok(listener)
@@ -200,6 +224,7 @@ fn say(console: &Console, incident: &Incident) {
 fn serve(
     options: &Options,
     listener: &Listener,
+    protection: &Protection,
     target: &Target,
     console: &Console,
     signals: &Signals,
@@ -222,6 +247,7 @@ fn serve(
             listener.close_handle().close();
         }
         log::info!("{peer} is connected");
+        transfer.identity = protection.introduce(&stream, &peer, console);
         let received = receive(&stream, &peer, target, console, signals, transfer);
         let exit = match &received {
             Ok(()) if keep_open => Exit::Success,
@@ -232,7 +258,7 @@ fn serve(
             }
             _ => return received,
         };
-        let next = Transfer::new(endpoint::carrier(options.udp));
+        let next = Transfer::new(endpoint::carrier(options.udp), options.plain);
         let done = mem::replace(transfer, next);
         if options.json {
             let error = received.err().map(|failure| failure.message);

@@ -11,6 +11,7 @@ use super::console::{Console, Progress};
 use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
 use super::json::{self, Transfer, Transport, Volume};
+use super::keys::{KeyOptions, Protection};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
 use crate::error::StreamError;
@@ -64,6 +65,21 @@ stream_tool_options! {
         /// packets over UDP instead of framed on TCP
         #[argh(switch)]
         udp: bool,
+        /// file with the public key of the peer; another key is refused
+        #[argh(option, arg_name = "peer")]
+        pub_key: Option<String>,
+        /// file with the private key of this side (default: one made for this run)
+        #[argh(option, arg_name = "own")]
+        priv_key: Option<String>,
+        /// file or folder with the public keys that the peer may have
+        #[argh(option, arg_name = "place")]
+        authorized_keys: Option<String>,
+        /// file with the keys that peers had the first time; a changed key is refused
+        #[argh(option, arg_name = "file")]
+        known_peers: Option<String>,
+        /// add a peer that is not in the file of --known-peers yet
+        #[argh(switch)]
+        accept_new: bool,
         /// packets in clear: readable and unauthenticated
         #[argh(switch)]
         plain: bool,
@@ -79,7 +95,10 @@ stream_tool_options! {
 const TOOL: Tool = Tool {
     name: "stream-sender",
     operand_hint: Some("--file"),
-    exclusive: &[&["--quiet", "--verbose"]],
+    exclusive: &[
+        &["--quiet", "--verbose"],
+        &["--pub-key", "--authorized-keys", "--known-peers"],
+    ],
 };
 
 /// Runs `stream-sender` with the arguments of this process.
@@ -88,7 +107,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
-    let mut transfer = Transfer::new(endpoint::carrier(options.udp));
+    let mut transfer = Transfer::new(endpoint::carrier(options.udp), options.plain);
     let ended = send_all(options, console, &mut transfer);
     json::conclude(options.json, &TOOL, &transfer, ended)
 }
@@ -103,7 +122,7 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
     let name = options.file.as_deref().unwrap_or("-");
     transfer.file = Some(name.to_owned());
     let input = Input::open(name, &signals)?;
-    let stream = connect(options, console, &signals)?;
+    let stream = connect(options, console, &signals, transfer)?;
     transfer.peer = stream.peer_addr().ok().map(shown);
     let watch = PeerWatch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
     let told = stream
@@ -129,15 +148,18 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
     Ok(signals.caught().unwrap_or(Exit::Success))
 }
 
-fn connect(options: &Options, console: &Console, signals: &Signals) -> Result<Stream, Failure> {
+fn connect(
+    options: &Options,
+    console: &Console,
+    signals: &Signals,
+    transfer: &mut Transfer,
+) -> Result<Stream, Failure> {
     let endpoint = Endpoint {
         carrier: endpoint::carrier(options.udp),
-        plain: options.plain,
         gso: !options.no_gso,
         idle_timeout: options.idle_timeout.0,
         congestion: options.congestion.clone(),
     };
-    let builder = endpoint.builder(console).connect_timeout(options.connect_timeout.0);
     let _waiting = signals.waiting();
     // "[::1]" is how an IPv6 address is written beside a port.
     let host = options
@@ -151,6 +173,17 @@ fn connect(options: &Options, console: &Console, signals: &Signals) -> Result<St
         .map_err(|error| Failure::new(Exit::Connect, format!("cannot find {host}: {}", plain_words(&error))))?
         .collect();
     log::info!("{host} is {addresses:?}");
+    let keys = KeyOptions {
+        pub_key: options.pub_key.clone(),
+        priv_key: options.priv_key.clone(),
+        authorized_keys: options.authorized_keys.clone(),
+        known_peers: options.known_peers.clone(),
+        accept_new: options.accept_new,
+    };
+    let protection = Protection::new(options.plain, &keys, &format!("{host}:{port}"), console)?;
+    let builder = endpoint
+        .builder(protection.security.clone())
+        .connect_timeout(options.connect_timeout.0);
     let target = match addresses.as_slice() {
         [only] => only.to_string(),
         _ => format!("{host}:{port}"),
@@ -164,6 +197,7 @@ fn connect(options: &Options, console: &Console, signals: &Signals) -> Result<St
     if let Ok(peer) = stream.peer_addr() {
         log::info!("connected to {} ({})", shown(peer), carrier_word(endpoint.carrier));
     }
+    transfer.identity = protection.introduce(&stream, &target, console);
     Ok(stream)
 }
 

@@ -19,21 +19,34 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The bad link.
 pub(super) struct Link {
     carrier: Carrier,
-    builder: StreamBuilder,
+    sender: StreamBuilder,
+    receiver: StreamBuilder,
     gso: bool,
     faults: Spec,
     seed: u64,
 }
 
 impl Link {
-    pub(super) fn new(carrier: Carrier, gso: bool, congestion: Option<&Congestion>, faults: Spec, seed: u64) -> Self {
-        let builder = StreamBuilder::new(Security::plain())
-            .carrier(carrier)
-            .gso(gso)
-            .connect_timeout(CONNECT_TIMEOUT);
+    /// `ends` is how sender and receiver protect what they send.
+    pub(super) fn new(
+        carrier: Carrier,
+        ends: [Security; 2],
+        gso: bool,
+        congestion: Option<&Congestion>,
+        faults: Spec,
+        seed: u64,
+    ) -> Self {
+        let [sender, receiver] = ends.map(|security| {
+            let builder = StreamBuilder::new(security)
+                .carrier(carrier)
+                .gso(gso)
+                .connect_timeout(CONNECT_TIMEOUT);
+            controlled(builder, congestion)
+        });
         Self {
             carrier,
-            builder: controlled(builder, congestion),
+            sender,
+            receiver,
             gso,
             faults,
             seed,
@@ -55,11 +68,11 @@ impl Link {
                 let place = server.local_addr().map_err(no_socket)?;
                 let client = Udp::connect(place).map_err(no_socket)?.gso(self.gso);
                 let (server, there) = self.impaired(server, Direction::Upstream);
-                let listener = self.builder.bind_over(server).map_err(no_socket)?;
+                let listener = self.receiver.bind_over(server).map_err(no_socket)?;
                 let closer = listener.close_handle();
                 let receiver = receive(move || accept(&listener))?;
                 let (client, back) = self.impaired(client, Direction::Downstream);
-                let stream = self.builder.connect_over(client).map_err(|error| {
+                let stream = self.sender.connect_over(client).map_err(|error| {
                     // Or else the receiver waits for its whole time.
                     closer.close();
                     not_connected(error)
@@ -77,11 +90,11 @@ impl Link {
                 let (server, _) = door.accept().map_err(no_socket)?;
                 let server = Tcp::from_stream(server).map_err(no_socket)?;
                 let (server, there) = self.impaired(server, Direction::Upstream);
-                let builder = self.builder.clone();
+                let builder = self.receiver.clone();
                 let receiver = receive(move || builder.accept_over(server))?;
                 let client = Tcp::from_stream(client).map_err(no_socket)?;
                 let (client, back) = self.impaired(client, Direction::Downstream);
-                let stream = self.builder.connect_over(client).map_err(not_connected)?;
+                let stream = self.sender.connect_over(client).map_err(not_connected)?;
                 Ok(Connected {
                     stream,
                     receiver,

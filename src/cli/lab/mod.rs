@@ -17,6 +17,7 @@ use super::args::{self, Tool, stream_tool_options};
 use super::console::Console;
 use super::exit::{Exit, Failure};
 use super::json;
+use super::keys;
 use super::quantity::{Bytes, Delay, Percent};
 use crate::filter::{Distribution, Rule, Scope, Spec};
 use crate::stream::Carrier;
@@ -57,6 +58,9 @@ stream_tool_options! {
         /// packets framed on TCP
         #[argh(switch)]
         tcp: bool,
+        /// packets in clear, to look at (default: encrypted, with keys made for this run)
+        #[argh(switch)]
+        plain: bool,
         /// number that decides which packets are lost and what is generated (default: drawn, and printed)
         #[argh(option, arg_name = "n")]
         seed: Option<u64>,
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     let mut report = Report {
         carrier: options.carrier(),
+        plain: options.plain,
         // 32 bits are easy to type again.
         seed: options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         file: options.file.clone(),
@@ -136,6 +141,7 @@ fn experiment(options: &Options, console: &Console, report: &mut Report) -> Resu
     }
     let link = Link::new(
         options.carrier(),
+        keys::strangers(options.plain)?,
         !options.no_gso,
         options.congestion.as_ref(),
         report.faults.clone(),

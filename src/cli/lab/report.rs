@@ -1,6 +1,6 @@
 //! What the lab says at its end: a table for people, or an object for programs.
 
-use super::super::endpoint::carrier_word;
+use super::super::endpoint::{carrier_word, mode_word};
 use super::super::json::{Transport, Volume};
 use super::super::quantity::{grouped, millis, rate};
 use super::ends::End;
@@ -15,6 +15,7 @@ use std::time::Duration;
 /// What is known of a run so far.
 pub(super) struct Report {
     pub(super) carrier: Carrier,
+    pub(super) plain: bool,
     pub(super) seed: u64,
     pub(super) file: Option<String>,
     pub(super) faults: Spec,
@@ -49,7 +50,11 @@ impl Report {
         let mut rows = vec![
             (
                 "link",
-                format!("{} on loopback, {impairment}", carrier_word(self.carrier)),
+                format!(
+                    "{} on loopback, {}, {impairment}",
+                    carrier_word(self.carrier),
+                    mode_word(self.plain)
+                ),
             ),
             ("seed", self.seed.to_string()),
             ("bytes", grouped(received.bytes)),
@@ -86,6 +91,7 @@ impl Report {
         let [up, down] = &self.filters;
         Facts {
             carrier: carrier_word(self.carrier),
+            mode: mode_word(self.plain),
             seed: self.seed,
             file: self.file.clone(),
             faults: self.faults.to_string(),
@@ -104,6 +110,7 @@ impl Report {
 #[derive(Debug, Serialize)]
 pub(super) struct Facts {
     carrier: &'static str,
+    mode: &'static str,
     seed: u64,
     file: Option<String>,
     faults: String,

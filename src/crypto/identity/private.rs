@@ -23,6 +23,7 @@ struct Inner {
     public: PublicKey,
     rsa: RsaPrivate,
     signer: RsaKeyPair,
+    ephemeral: bool,
 }
 
 impl PrivateKey {
@@ -31,6 +32,10 @@ impl PrivateKey {
     /// # Errors
     /// Those of [`PublicKey::new`], and [`KeyError::Crypto`] if the cryptographic library finds fault with them.
     pub fn new(rsa: RsaPrivate) -> Result<Self, KeyError> {
+        Self::with_life(rsa, false)
+    }
+
+    fn with_life(rsa: RsaPrivate, ephemeral: bool) -> Result<Self, KeyError> {
         let public = PublicKey::new(rsa.public().clone())?;
         let components = KeyPairComponents {
             public_key: PublicKeyComponents {
@@ -45,7 +50,12 @@ impl PrivateKey {
             qInv: rsa.qi().bytes(),
         };
         let signer = RsaKeyPair::from_components(&components).map_err(|_| KeyError::Crypto { what: "take the key" })?;
-        Ok(Self(Arc::new(Inner { public, rsa, signer })))
+        Ok(Self(Arc::new(Inner {
+            public,
+            rsa,
+            signer,
+            ephemeral,
+        })))
     }
 
     /// Makes a new key of 2048, 3072, 4096 or 8192 bits. Takes from a tenth of a second to minutes.
@@ -54,6 +64,20 @@ impl PrivateKey {
     /// [`KeyError::Bits`] for another length; [`KeyError::Crypto`] if there is no randomness.
     pub fn generate(bits: usize) -> Result<Self, KeyError> {
         Self::new(generate(bits)?)
+    }
+
+    /// Makes a key of as many bits that nobody will keep: no stateless resets are promised in its name, for who comes
+    /// after it could not send them.
+    ///
+    /// # Errors
+    /// Those of [`PrivateKey::generate`].
+    pub fn ephemeral(bits: usize) -> Result<Self, KeyError> {
+        Self::with_life(generate(bits)?, true)
+    }
+
+    /// Whether nobody will keep it.
+    pub fn is_ephemeral(&self) -> bool {
+        self.0.ephemeral
     }
 
     /// The public half.

@@ -2,6 +2,7 @@
 
 mod endings;
 mod json;
+mod keys;
 mod lab;
 mod memory;
 mod modes;

@@ -152,6 +152,12 @@ impl Tool {
         stdin.flush().unwrap();
     }
 
+    /// Gives it `bytes` of input, if it is still there to take them.
+    pub(super) fn try_input(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().unwrap();
+        let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
     /// Waits for exactly as many bytes of output.
     #[track_caller]
     pub(super) fn output(&mut self, bytes: usize) -> Vec<u8> {
