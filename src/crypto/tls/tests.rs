@@ -630,7 +630,7 @@ fn a_known_peer_whose_key_has_changed_is_refused_and_a_stranger_is_remembered_on
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("known_peers");
     let known = || -> Arc<dyn Verify> {
-        Arc::new(KnownPeers::open(&file, "bob.example", true).expect("a file that is not there yet"))
+        Arc::new(KnownPeers::open(&file, "bob.example:7000", true).expect("a file that is not there yet"))
     };
     let scheme = SignatureScheme::RSA_PSS_SHA256;
     // Whoever only pretends is not remembered.
