@@ -1,7 +1,6 @@
 //! Goodput over loss, RTT, buffer and controller, as a table that a person can judge.
 
 use super::measure::{CONTROLLERS, Path, measure};
-use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -48,68 +47,60 @@ fn cell(loss_pct: f64, rtt_ms: u64, buffer_bdps: f64, controller: &str) -> Strin
 
 #[test]
 fn goodput_is_what_it_was() {
-    let mut cells = Vec::new();
+    let mut paths = Vec::new();
     for controller in CONTROLLERS {
         for loss in LOSS_PCT {
             for rtt in RTT_MS {
-                cells.extend(BUFFER_BDPS.map(|buffer| (loss, rtt, buffer, controller)));
+                paths.extend(BUFFER_BDPS.map(|buffer| (loss, rtt, buffer, controller)));
             }
         }
     }
-    let texts = Mutex::new(vec![String::new(); cells.len()]);
+    let cells = Mutex::new(vec![String::new(); paths.len()]);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(&(loss, rtt, buffer, controller)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&(loss, rtt, buffer, controller)) = paths.get(index) else {
+                        return;
+                    };
                     let text = cell(loss, rtt, buffer, controller);
-                    let index = cells
-                        .iter()
-                        .position(|cell| *cell == (loss, rtt, buffer, controller))
-                        .expect("it is one of them");
-                    texts.lock().expect("nobody panics with it")[index] = text;
+                    cells.lock().expect("nobody panics with it")[index] = text;
                 }
             });
         }
     });
-    let texts = texts.into_inner().expect("nobody panicked with it");
-    insta::assert_snapshot!("goodput", table(&texts));
+    let cells = cells.into_inner().expect("nobody panicked with it");
+    insta::assert_snapshot!("goodput", table(&cells));
 }
 
 /// The cells in the order of the measurements: a block for each controller, a line for each loss.
 fn table(cells: &[String]) -> String {
-    let mut cells = cells.iter();
-    let mut text = format!("Goodput in Mbit/s over a bottleneck of {MBIT_PER_SEC} Mbit/s\n");
+    let mut lines = vec![format!("Goodput in Mbit/s over a bottleneck of {MBIT_PER_SEC} Mbit/s")];
+    let buffers: String = BUFFER_BDPS.iter().map(|buffer| right(&format!("{buffer}x"))).collect();
+    let width = buffers.len();
+    let mut cells = cells.chunks(BUFFER_BDPS.len());
     for controller in CONTROLLERS {
-        write!(text, "\n{controller:10}").expect("a string takes everything");
-        for rtt in RTT_MS {
-            write!(
-                text,
-                "| {:<width$}",
-                format!("RTT {rtt} ms"),
-                width = 6 * BUFFER_BDPS.len()
-            )
-            .expect("a string takes everything");
-        }
-        write!(text, "\n{:10}", "buffer").expect("a string takes everything");
-        for _ in RTT_MS {
-            text.push('|');
-            for buffer in BUFFER_BDPS {
-                write!(text, "{:>6}", format!("{buffer}x")).expect("a string takes everything");
-            }
-            text.push(' ');
-        }
+        let rtts = RTT_MS.map(|rtt| format!(" {:<1$}", format!("RTT {rtt} ms"), width));
+        lines.push(String::new());
+        lines.push(line(controller, &rtts));
+        lines.push(line("buffer", &RTT_MS.map(|_| format!("{buffers} "))));
         for loss in LOSS_PCT {
-            write!(text, "\n{:10}", format!("loss {loss}%")).expect("a string takes everything");
-            for _ in RTT_MS {
-                text.push('|');
-                for _ in BUFFER_BDPS {
-                    write!(text, "{:>6}", cells.next().expect("one for each")).expect("a string takes everything");
-                }
-                text.push(' ');
-            }
+            let groups = RTT_MS.map(|_| {
+                let group = cells.next().expect("one for each RTT");
+                group.iter().map(|cell| right(cell)).collect::<String>() + " "
+            });
+            lines.push(line(&format!("loss {loss}%"), &groups));
         }
-        text.push('\n');
     }
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+    lines.join("\n")
+}
+
+fn right(cell: &str) -> String {
+    format!("{cell:>6}")
+}
+
+fn line(title: &str, groups: &[String]) -> String {
+    format!("{title:10}|{}", groups.join("|")).trim_end().to_owned()
 }
