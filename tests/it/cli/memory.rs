@@ -20,6 +20,7 @@ const TOLERANCE: u64 = 4 * MIB;
     expect(clippy::unnecessary_wraps, reason = "other systems have none")
 )]
 #[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
 fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
