@@ -143,7 +143,6 @@ pub(super) fn frames(dice: &mut Dice) -> Vec<u8> {
     let mut payload = Vec::new();
     for _ in 0..=dice.below(6) {
         let (channel, a, b, data) = (dice.varint(), dice.varint(), dice.varint(), dice.bytes(60));
-        let offset = a.min((1 << 62) - 61);
         let frame = match dice.below(18) {
             0 => Frame::Padding { bytes: 1 + data.len() },
             1 => Frame::Ping,
@@ -151,7 +150,7 @@ pub(super) fn frames(dice: &mut Dice) -> Vec<u8> {
                 payload.extend(ack(dice, MAX_ACK_RANGES + 2));
                 continue;
             }
-            4 => Frame::Crypto { offset, data: &data },
+            4 => Frame::Crypto { offset: a, data: &data },
             5 => Frame::MaxData { max: a },
             6 => Frame::MaxChannelData { channel, max: a },
             7 => Frame::DataBlocked { limit: a },
@@ -174,7 +173,8 @@ pub(super) fn frames(dice: &mut Dice) -> Vec<u8> {
             16 => Frame::Datagram(&data),
             _ => Frame::Stream {
                 channel,
-                offset,
+                // Sometimes so far that the data would end beyond the last offset.
+                offset: a,
                 fin: dice.coin(),
                 data: &data,
             },
