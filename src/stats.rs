@@ -65,3 +65,44 @@ pub struct Stats {
     /// Times that the threads of this stream woke up.
     pub wakeups: u64,
 }
+
+/// Counters and gauges of one listener at one moment. Counters count from the start of the listener and never fall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerStats {
+    /// Handshakes that go on now.
+    pub half_open: u64,
+    /// Streams that are open now, those that wait to be accepted included. On TCP 0: streams there live on their own.
+    pub connections: u64,
+    /// The sum of all receive windows: what peers may have sent and the applications not read, in bytes.
+    pub promised_bytes: u64,
+    /// Handshakes that came to their end.
+    pub handshakes: u64,
+    /// Handshakes refused or given up, peers of other modes, and whatever else is told as an
+    /// [`Incident`](crate::Incident).
+    pub refused: u64,
+    /// Strangers asked to show that their address is their own (a Retry).
+    pub retries_sent: u64,
+    /// Clients told that there is no place for them, or that their token is too old.
+    pub refusals_sent: u64,
+    /// Answers to strangers who speak another version or mode.
+    pub version_negotiations_sent: u64,
+    /// Clients told that their connection is not known any more (a stateless reset).
+    pub resets_sent: u64,
+    /// Answers not given, because there were enough in that second.
+    pub answers_withheld: u64,
+    /// Datagrams that are no packets.
+    pub dropped_malformed: u64,
+    /// Packets of another version or mode.
+    pub dropped_version: u64,
+    /// First packets of less than 1200 bytes, which prove nothing about the path.
+    pub dropped_small: u64,
+    /// Packets of connections that are not known.
+    pub dropped_unknown: u64,
+    /// First packets with a token that is not from us, is for somebody else, or is too old.
+    pub dropped_token: u64,
+    /// First packets from addresses that began enough handshakes in that second.
+    pub dropped_source: u64,
+    /// First packets that were damaged or forged.
+    pub dropped_not_authentic: u64,
+}

@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod identity;
+pub mod mac;
 pub mod plain;
 pub mod replay;
 pub mod tls;

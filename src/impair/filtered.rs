@@ -148,6 +148,14 @@ impl PacketTx for FilteredTx {
         self.inner.max_segments(packet_bytes)
     }
 
+    fn is_stranded(&self) -> bool {
+        self.inner.is_stranded()
+    }
+
+    fn rebind(&mut self) -> io::Result<bool> {
+        self.inner.rebind()
+    }
+
     fn try_clone(&self) -> Option<Box<dyn PacketTx>> {
         let inner = self.inner.try_clone()?;
         let filter = Arc::clone(&self.filter);

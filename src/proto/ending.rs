@@ -29,6 +29,8 @@ pub enum Ended {
     Violation(Close),
     /// Nothing authentic was heard within the idle time-out.
     Idle,
+    /// The peer knows nothing of this connection any more.
+    StateLost,
     /// The keys must not be used any more.
     KeysExhausted,
     /// The carrier failed, with its words.
@@ -102,6 +104,15 @@ impl SendHalf {
     pub fn leave(&mut self, now: Instant) {
         self.abort(now);
         self.life.close_for_good();
+        self.timers.clear();
+    }
+
+    /// The peer knows nothing of this connection any more: it is over, without a word (RFC 9000, section 10.3.1).
+    pub(super) fn state_lost(&mut self) {
+        match self.life {
+            Life::Open => self.life = Life::Closed(Ended::StateLost),
+            _ => self.life.close_for_good(),
+        }
         self.timers.clear();
     }
 

@@ -39,6 +39,19 @@ impl RecvWindow {
         self.read + self.window >= self.advertised + self.window / 4
     }
 
+    /// Whether [`RecvWindow::next_limit`] would double the window now, if it may.
+    pub fn wants_to_grow(&self, now: Instant, min_rtt: Duration) -> bool {
+        self.epoch.is_some_and(|(since, read_then)| {
+            self.read - read_then >= self.window
+                && now.saturating_duration_since(since) <= 2 * min_rtt.max(MIN_RTT_FLOOR)
+        })
+    }
+
+    /// From now on the window grows to `max` bytes, and does not shrink.
+    pub fn set_max_window(&mut self, max: u64) {
+        self.max_window = max.max(self.window);
+    }
+
     /// Tunes the window and moves the limit: the absolute offset up to which the peer may send. `min_rtt` is the
     /// lowest round-trip time known, not the smoothed one: queueing would feed the window that causes it.
     pub fn next_limit(&mut self, now: Instant, min_rtt: Duration) -> u64 {

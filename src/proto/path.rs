@@ -3,6 +3,7 @@
 //! The peer's address may change (NAT rebinding, a new socket). We go on sending on the old path until the peer has
 //! answered a challenge *from the new one*; until then at most three times what came from there goes there.
 
+use super::update::PathSeen;
 use std::time::{Duration, Instant};
 
 /// A path as the core sees it: equal numbers are equal paths. Whoever drives the core knows the addresses.
@@ -24,6 +25,7 @@ const MAX_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Candidate {
     path: PathId,
+    port_only: bool,
     challenge: [u8; 8],
     challenges_sent: u32,
     challenge_due: bool,
@@ -47,6 +49,15 @@ pub enum PathFrame {
     Challenge([u8; 8]),
     /// The answer to the peer's question.
     Response([u8; 8]),
+}
+
+/// What is different on the path that packets take from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The peer's port: a NAT has forgotten its entry. The network is the same.
+    PortOnly,
+    /// Everything, as far as we know.
+    Elsewhere,
 }
 
 /// See the module.
@@ -81,14 +92,18 @@ impl Paths {
 
     /// A packet came from another path. Begins to validate it if the packet is the newest so far; `challenge` must be
     /// unpredictable.
-    pub fn handle_other(&mut self, path: PathId, pn: u64, bytes: u64, challenge: [u8; 8]) {
+    pub fn handle_other(&mut self, seen: &PathSeen, challenge: [u8; 8]) {
+        let PathSeen {
+            path,
+            pn,
+            port_only,
+            bytes,
+        } = *seen;
         if path == self.active {
             // The receiver had not heard yet that this is where packets go now.
             return self.handle_active(pn);
         }
         match &mut self.candidate {
-            // The receiving half did not know yet that we have moved there.
-            _ if path == self.active => {}
             Some(candidate) if candidate.path == path => {
                 candidate.received_bytes += bytes;
                 if candidate.is_given_up() && self.highest_pn.is_none_or(|highest| pn > highest) {
@@ -99,6 +114,7 @@ impl Paths {
             _ if self.highest_pn.is_none_or(|highest| pn > highest) => {
                 self.candidate = Some(Candidate {
                     path,
+                    port_only,
                     challenge,
                     challenges_sent: 0,
                     challenge_due: true,
@@ -117,15 +133,20 @@ impl Paths {
         self.response = Some((path, data));
     }
 
-    /// The peer answered. `true` if that validated the candidate, which is now the active path.
-    pub fn handle_response(&mut self, path: PathId, data: [u8; 8]) -> bool {
+    /// The peer answered. If that validated the candidate, it is now the active path.
+    pub fn handle_response(&mut self, path: PathId, data: [u8; 8]) -> Option<Moved> {
         match &self.candidate {
             Some(candidate) if candidate.path == path && candidate.challenge == data => {
+                let moved = if candidate.port_only {
+                    Moved::PortOnly
+                } else {
+                    Moved::Elsewhere
+                };
                 self.active = path;
                 self.candidate = None;
-                true
+                Some(moved)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -197,28 +218,48 @@ mod tests {
     const OLD: PathId = PathId(0);
     const NEW: PathId = PathId(1);
 
+    fn seen(pn: u64, bytes: u64) -> PathSeen {
+        PathSeen {
+            path: NEW,
+            pn,
+            port_only: false,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn it_is_told_when_only_the_port_is_new() {
+        let mut paths = Paths::new(OLD);
+        let seen = PathSeen {
+            port_only: true,
+            ..seen(6, 1200)
+        };
+        paths.handle_other(&seen, [7; 8]);
+        assert_eq!(paths.handle_response(NEW, [7; 8]), Some(Moved::PortOnly));
+    }
+
     #[test]
     fn a_path_is_taken_only_after_an_answer_from_it() {
         let mut paths = Paths::new(OLD);
         paths.handle_active(5);
-        paths.handle_other(NEW, 6, 1200, [7; 8]);
+        paths.handle_other(&seen(6, 1200), [7; 8]);
         assert_eq!(paths.next_frame(1200), Some((NEW, PathFrame::Challenge([7; 8]), 1200)));
         assert!(
-            !paths.handle_response(OLD, [7; 8]),
+            paths.handle_response(OLD, [7; 8]).is_none(),
             "an answer over the old path proves nothing"
         );
-        assert!(!paths.handle_response(NEW, [8; 8]));
+        assert_eq!(paths.handle_response(NEW, [8; 8]), None);
         assert_eq!(paths.active(), OLD);
-        assert!(paths.handle_response(NEW, [7; 8]));
+        assert_eq!(paths.handle_response(NEW, [7; 8]), Some(Moved::Elsewhere));
         assert_eq!(paths.active(), NEW);
     }
 
     #[test]
     fn the_active_path_is_not_validated_again() {
         let mut paths = Paths::new(OLD);
-        paths.handle_other(NEW, 6, 1200, [7; 8]);
-        assert!(paths.handle_response(NEW, [7; 8]));
-        paths.handle_other(NEW, 7, 1200, [9; 8]);
+        paths.handle_other(&seen(6, 1200), [7; 8]);
+        assert_eq!(paths.handle_response(NEW, [7; 8]), Some(Moved::Elsewhere));
+        paths.handle_other(&seen(7, 1200), [9; 8]);
         assert_eq!(paths.next_frame(1200), None);
     }
 
@@ -227,18 +268,18 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "virtual time begins somewhere")]
         let now = Instant::now();
         let mut paths = Paths::new(OLD);
-        paths.handle_other(NEW, 6, 1200, [7; 8]);
+        paths.handle_other(&seen(6, 1200), [7; 8]);
         for _ in 0..MAX_CHALLENGES {
             let (path, frame, _) = paths.next_frame(1200).expect("a challenge");
             paths.on_sent(path, frame, 1200, now, Duration::from_secs(1));
             paths.handle_timeout();
         }
         assert_eq!((paths.next_frame(1200), paths.next_timeout()), (None, None));
-        paths.handle_other(NEW, 5, 1200, [9; 8]);
+        paths.handle_other(&seen(5, 1200), [9; 8]);
         assert_eq!(paths.next_frame(1200), None, "an old packet asks for nothing");
-        paths.handle_other(NEW, 7, 1200, [9; 8]);
+        paths.handle_other(&seen(7, 1200), [9; 8]);
         assert_eq!(paths.next_frame(1200), Some((NEW, PathFrame::Challenge([7; 8]), 1200)));
-        assert!(paths.handle_response(NEW, [7; 8]));
+        assert_eq!(paths.handle_response(NEW, [7; 8]), Some(Moved::Elsewhere));
         assert_eq!(paths.active(), NEW);
     }
 
@@ -246,14 +287,14 @@ mod tests {
     fn an_old_packet_from_elsewhere_starts_nothing() {
         let mut paths = Paths::new(OLD);
         paths.handle_active(5);
-        paths.handle_other(NEW, 4, 1200, [7; 8]);
+        paths.handle_other(&seen(4, 1200), [7; 8]);
         assert_eq!(paths.next_frame(50), None);
     }
 
     #[test]
     fn three_times_what_came_from_there_goes_there() {
         let mut paths = Paths::new(OLD);
-        paths.handle_other(NEW, 1, 100, [7; 8]);
+        paths.handle_other(&seen(1, 100), [7; 8]);
         assert_eq!(paths.next_frame(1200), Some((NEW, PathFrame::Challenge([7; 8]), 300)));
     }
 }

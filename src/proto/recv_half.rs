@@ -33,6 +33,8 @@ pub struct Opened<'a> {
     pub received_at: Instant,
     /// Where it came from.
     pub path: PathId,
+    /// The address there differs from that of the active path in its port only.
+    pub port_only: bool,
     /// Its size on the wire, in bytes.
     pub bytes: u64,
 }
@@ -91,6 +93,11 @@ impl RecvHalf {
     /// The highest packet number seen, from which the next is reckoned (RFC 9000, appendix A.3).
     pub fn largest(&self) -> Option<u64> {
         self.largest
+    }
+
+    /// The active path, as far as the sender has told: packets from there are no news.
+    pub fn set_active_path(&mut self, path: PathId) {
+        self.active_path = path;
     }
 
     /// Bytes delivered in order.
@@ -162,6 +169,7 @@ impl RecvHalf {
             update.path = Some(PathSeen {
                 path: packet.path,
                 pn,
+                port_only: packet.port_only,
                 bytes: before + packet.bytes,
             });
         }

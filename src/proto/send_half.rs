@@ -18,7 +18,7 @@ use super::ending::{Ended, Life};
 use super::loss::{Detector, Fired, Outcome};
 use super::pacer::Pacer;
 use super::packet_builder::{Contents, Header};
-use super::path::{PathId, Paths};
+use super::path::{Moved, PathId, Paths};
 use super::rtt::{INITIAL_RTT, Rtt};
 use super::send_buffer::SendBuffer;
 use super::timer::{Timer, Timers};
@@ -209,6 +209,11 @@ impl SendHalf {
         self.rtt.pto_base(self.peer_max_ack_delay)
     }
 
+    /// Probe time-outs in a row, since anything was acknowledged.
+    pub fn pto_count(&self) -> u32 {
+        self.detector.pto_count()
+    }
+
     /// What was counted.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -317,6 +322,11 @@ impl SendHalf {
             return;
         };
         self.last_received = last_received;
+        if update.state_lost {
+            self.state_lost();
+            update.reset();
+            return;
+        }
         if !self.life.is_open() {
             self.handle_update_while_closing(now, update);
             update.reset();
@@ -486,18 +496,20 @@ impl SendHalf {
     fn handle_path_news(&mut self, now: Instant, update: &mut Update) {
         if let Some(seen) = update.path.take() {
             let challenge = self.rng.random();
-            self.paths.handle_other(seen.path, seen.pn, seen.bytes, challenge);
+            self.paths.handle_other(&seen, challenge);
         }
         if let Some((path, data)) = update.path_challenge.take() {
             self.paths.handle_challenge(path, data);
         }
         if let Some((path, data)) = update.path_response.take()
-            && self.paths.handle_response(path, data)
+            && let Some(moved) = self.paths.handle_response(path, data)
         {
-            // RFC 9000, section 9.4: nothing is known of the new path.
-            self.rtt.reset();
             self.detector.on_path_change();
-            self.controller.reset(now);
+            if moved == Moved::Elsewhere {
+                // RFC 9000, section 9.4: nothing is known of the new path.
+                self.rtt.reset();
+                self.controller.reset(now);
+            }
         }
     }
 

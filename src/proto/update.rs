@@ -122,6 +122,9 @@ pub struct PathSeen {
     pub path: PathId,
     /// Its packet number: only a newer one than all before can move the connection (RFC 9000, section 9.3).
     pub pn: u64,
+    /// Its address differs from that of the active path in the port only: a NAT has moved, and the network is the same
+    /// (RFC 9000, section 9.4).
+    pub port_only: bool,
     /// Its size in bytes: we may send three times as many there before the path is validated.
     pub bytes: u64,
 }
@@ -163,6 +166,8 @@ pub struct Update {
     pub path_response: Option<(PathId, [u8; 8])>,
     /// The server confirmed the handshake.
     pub handshake_done: bool,
+    /// The peer knows nothing of this connection any more (a stateless reset, RFC 9000, section 10.3).
+    pub state_lost: bool,
     /// The peer closed.
     pub closed: Option<Close>,
     /// The peer broke a rule: we must close with this.
@@ -192,6 +197,7 @@ impl Update {
             || self.path.is_some()
             || self.path_challenge.is_some()
             || self.path_response.is_some()
+            || self.state_lost
             || self.closed.is_some()
             || self.violation.is_some()
             || self.max_data > 0
@@ -222,6 +228,7 @@ impl Update {
             (Some(old), Some(new)) if old.path == new.path => Some(PathSeen {
                 path: new.path,
                 pn: old.pn.max(new.pn),
+                port_only: new.port_only,
                 bytes: old.bytes + new.bytes,
             }),
             (old, new) => new.or(old),
@@ -229,6 +236,7 @@ impl Update {
         self.path_challenge = newer.path_challenge.or(self.path_challenge);
         self.path_response = newer.path_response.or(self.path_response);
         self.handshake_done |= newer.handshake_done;
+        self.state_lost |= newer.state_lost;
         self.closed = self.closed.take().or(newer.closed.take());
         self.violation = self.violation.take().or(newer.violation.take());
         self.generation = self.generation.max(newer.generation);

@@ -3,6 +3,7 @@
 //! Their number is capped, so that silent connections cannot take all memory; each ends within the connect time-out.
 
 use super::StreamBuilder;
+use super::budget::{Budget, LEAST_WINDOW};
 use super::builder::random_id;
 use super::connection::{self, spawn};
 use super::drive;
@@ -55,10 +56,11 @@ struct HalfOpen {
 /// Starts a listener on TCP.
 pub(super) fn listen(builder: StreamBuilder, acceptor: Acceptor) -> io::Result<Listener> {
     let local_addr = acceptor.local_addr()?;
+    let budget = Budget::new(builder.limits_of_listeners().receive_memory);
     Listener::new(Some(local_addr), |desk| {
         let waker = acceptor.waker();
         let name = format!("ss-accept-{}", local_addr.port());
-        let thread = spawn(name, move || run(&builder, &acceptor, &desk))?;
+        let thread = spawn(name, move || run(&builder, &acceptor, &desk, &budget))?;
         Ok(Keeper::Acceptor(AcceptorOwner {
             waker,
             thread: Some(thread),
@@ -66,7 +68,8 @@ pub(super) fn listen(builder: StreamBuilder, acceptor: Acceptor) -> io::Result<L
     })
 }
 
-fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk) {
+fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk, budget: &Arc<Budget>) {
+    let limit = builder.limits_of_listeners().half_open.min(MAX_HALF_OPEN);
     let half_open: Mutex<Vec<HalfOpen>> = Mutex::new(Vec::new());
     while !desk.is_closed() {
         match acceptor.accept(None) {
@@ -75,7 +78,9 @@ fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk) {
                 let is_full = || {
                     let mut half_open = half_open.lock();
                     half_open.retain(|one| !one.thread.is_finished());
-                    half_open.len() >= MAX_HALF_OPEN
+                    let (going_on, promised) = (half_open.len() as u64, budget.promised());
+                    desk.count(|stats| (stats.half_open, stats.promised_bytes) = (going_on, promised));
+                    half_open.len() >= limit
                 };
                 // A crowd that comes and goes is no reason to turn the next one away; silent ones are.
                 let mut looks = FULL_LOOKS;
@@ -84,10 +89,11 @@ fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk) {
                     looks -= 1;
                 }
                 if is_full() {
+                    desk.count(|stats| stats.refused += 1);
                     desk.report(Some(peer), "too many handshakes at once".into());
                     continue;
                 }
-                match greet(builder, tcp, peer, desk) {
+                match greet(builder, tcp, peer, desk, budget) {
                     Ok(one) => half_open.lock().push(one),
                     Err(error) => desk.report(Some(peer), error.to_string()),
                 }
@@ -105,19 +111,32 @@ fn run(builder: &StreamBuilder, acceptor: &Acceptor, desk: &Desk) {
 }
 
 /// Starts the handshake of one connection.
-fn greet(builder: &StreamBuilder, tcp: Tcp, peer: SocketAddr, desk: &Desk) -> io::Result<HalfOpen> {
+fn greet(
+    builder: &StreamBuilder,
+    tcp: Tcp,
+    peer: SocketAddr,
+    desk: &Desk,
+    budget: &Arc<Budget>,
+) -> io::Result<HalfOpen> {
     let properties = tcp.properties();
     let mut halves = Box::new(tcp).split()?;
     let waker = Arc::clone(&halves.waker);
-    let (builder, desk) = (builder.clone(), desk.clone());
+    let (builder, desk, budget) = (builder.clone(), desk.clone(), Arc::clone(budget));
     let thread = spawn(format!("ss-hello-{}", peer.port()), move || {
         let accept = || -> io::Result<Stream> {
-            let config = builder.handshake_config(&properties);
+            let mut config = builder.handshake_config(&properties);
+            let window = budget.first_window(config.params.initial_max_data, MAX_HALF_OPEN);
+            let busy = desk.is_full() || window.is_none();
+            config.params.initial_max_data = window.unwrap_or(LEAST_WINDOW);
             let local_id = random_id()?;
             let desk = &desk;
-            let (established, path) =
-                drive::accept(&config, &mut halves, local_id, &|| desk.is_closed(), desk.is_full())?;
-            let setup = builder.setup(established, halves, properties, path)?;
+            let (established, path) = drive::accept(&config, &mut halves, local_id, &|| desk.is_closed(), busy)?;
+            let promised = established.local_params.initial_max_data;
+            let share = budget
+                .share(promised)
+                .ok_or_else(|| io::Error::other("receive memory is used up"))?;
+            let mut setup = builder.setup(established, halves, properties, path)?;
+            setup.share = Some(share);
             let (connection, send_thread) = connection::start(setup, now())?;
             Ok(Stream::new(
                 connection,
@@ -128,12 +147,18 @@ fn greet(builder: &StreamBuilder, tcp: Tcp, peer: SocketAddr, desk: &Desk) -> io
             ))
         };
         match accept() {
-            Ok(stream) => desk.offer(stream, Some(peer)),
+            Ok(stream) => {
+                desk.count(|stats| stats.handshakes += 1);
+                desk.offer(stream, Some(peer));
+            }
             Err(_) if desk.is_closed() => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 desk.report(Some(peer), "it closed the connection without a handshake".into());
             }
-            Err(error) => desk.report(Some(peer), error.to_string()),
+            Err(error) => {
+                desk.count(|stats| stats.refused += 1);
+                desk.report(Some(peer), error.to_string());
+            }
         }
     })?;
     Ok(HalfOpen { waker, thread })

@@ -1,9 +1,11 @@
 //! Options, and the ways to get a stream: connect, accept, listen.
 
 use super::acceptor;
+use super::budget::LEAST_WINDOW;
 use super::connection::{self, Setup};
 use super::drive;
 use super::handshake;
+use super::limits::Limits;
 use super::listener::Listener;
 use super::port;
 use super::security::Security;
@@ -30,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// A time-out that is over is still not zero.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Window bounds that make sense, in bytes.
-const MIN_WINDOW: u64 = 16 * 1024;
+const MIN_WINDOW: u64 = LEAST_WINDOW;
 
 /// What carries the packets to an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +71,7 @@ pub struct StreamBuilder {
     carrier: Carrier,
     gso: bool,
     pub(super) proto: proto::Config,
+    limits: Limits,
     max_datagram: Option<usize>,
     connect_timeout: Duration,
     pub(super) linger: Option<Duration>,
@@ -84,6 +87,7 @@ impl StreamBuilder {
             carrier: Carrier::Udp,
             gso: true,
             proto: proto::Config::default(),
+            limits: Limits::default(),
             max_datagram: None,
             connect_timeout: handshake::DEFAULT_CONNECT_TIMEOUT,
             linger: Some(DEFAULT_LINGER),
@@ -185,6 +189,17 @@ impl StreamBuilder {
         }
         self.max_datagram = Some(bytes);
         self
+    }
+
+    /// What a listener takes from strangers, and from all its peers together.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(super) fn limits_of_listeners(&self) -> Limits {
+        self.limits
     }
 
     fn note_zero(&mut self, timeout: Duration, what: &str) {
@@ -296,10 +311,6 @@ impl StreamBuilder {
         port::listen(self.clone(), properties, halves)
     }
 
-    pub(super) fn security(&self) -> &Security {
-        &self.security
-    }
-
     pub(super) fn handshake_config(&self, properties: &Properties) -> handshake::Config {
         let params = TransportParams {
             max_idle_timeout: self.proto.idle_timeout,
@@ -363,6 +374,7 @@ impl StreamBuilder {
             form: self.security.form(),
             seed: u64::from_be_bytes(random_id()?.0),
             queue_drops: Arc::new(AtomicU64::new(0)),
+            share: None,
             bury: None,
         })
     }
@@ -379,12 +391,17 @@ fn invalid(reason: String) -> io::Error {
 
 /// Eight unpredictable bytes.
 pub(super) fn random_id() -> io::Result<ConnectionId> {
+    random_bytes().map(ConnectionId)
+}
+
+/// Unpredictable bytes.
+pub(super) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     // Not from aws-lc: its generator takes tens of milliseconds to start, and these bytes are no keys.
-    let mut bytes = [0; 8];
+    let mut bytes = [0; N];
     SysRng
         .try_fill_bytes(&mut bytes)
         .map_err(|_| io::Error::other("the system has no randomness to give"))?;
-    Ok(ConnectionId(bytes))
+    Ok(bytes)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a stream starts now")]

@@ -3,6 +3,7 @@
 //! The send thread owns the others: it ends first, then wakes and joins them. Whoever drops the last handle joins the
 //! send thread.
 
+use super::budget::Share;
 use super::core::Core;
 use super::handshake::Established;
 use super::intake::IntakeCounters;
@@ -97,7 +98,7 @@ impl Connection {
     }
 
     /// The number by which the protocol knows a path.
-    pub(crate) fn path_number(&self, path: PathId) -> Path {
+    fn path_number(&self, path: PathId) -> Path {
         let mut paths = self.paths.lock();
         if let Some((_, number)) = paths.iter().find(|(known, _)| *known == path) {
             return *number;
@@ -111,6 +112,15 @@ impl Connection {
         }
         paths.push((path, number));
         number
+    }
+
+    /// The number of the path on which packets came, that of the active one, and whether the first differs from the
+    /// second in its port only.
+    pub(crate) fn arrived_on(&self, path: PathId) -> (Path, Path, bool) {
+        let active = Path(self.active_path.load(Ordering::Relaxed));
+        let number = self.path_number(path);
+        let ip = |path: PathId| path.remote().map(|remote| remote.ip());
+        (number, active, number != active && ip(path) == ip(self.path_of(active)))
     }
 
     /// The path behind a number; the one of the handshake if it was forgotten.
@@ -200,6 +210,8 @@ pub(crate) struct Setup {
     pub(crate) form: ShortForm,
     pub(crate) seed: u64,
     pub(crate) queue_drops: Arc<AtomicU64>,
+    /// Of the listener's receive memory: what the peer was promised.
+    pub(crate) share: Option<Share>,
     /// A listener takes over the answering of late packets.
     pub(crate) bury: Option<Bury>,
 }
@@ -221,6 +233,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         form,
         seed,
         queue_drops,
+        share,
         bury,
     } = setup;
     let (mailbox, doorbell) = Mailbox::new();
@@ -244,7 +257,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
     let connection = Arc::new(Connection {
         mailbox,
         outbox: Outbox::new(),
-        pipe: Pipe::new(initial_window, max_window),
+        pipe: Pipe::new(initial_window, max_window, share),
         status: Monitor::new(Status::default()),
         snapshot: Mutex::new(Stats::default()),
         intake: Mutex::new(IntakeCounters::default()),

@@ -82,7 +82,13 @@ impl Core {
             path: PathId(0),
         };
         Ok(Self {
-            intake: Intake::new(keys.opener, RecvHalf::new(rules), local_id, dropped),
+            intake: Intake::new(
+                keys.opener,
+                RecvHalf::new(rules),
+                local_id,
+                peer_params.stateless_reset_token,
+                dropped,
+            ),
             outlet: Outlet::new(half, keys.sealer),
             idle_timeout,
             initial_window: local_params.initial_max_data,

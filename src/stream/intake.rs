@@ -3,10 +3,12 @@
 //! Opening happens first and for a whole batch, so that the lock of the pipe is held only for delivery.
 
 use crate::crypto::engine::Opener;
+use crate::crypto::mac;
 use crate::crypto::replay::ReplayWindow;
 use crate::proto::path::PathId;
 use crate::proto::recv_half::{Opened, RecvHalf, Sink};
 use crate::proto::update::{Close, Update};
+use crate::stream::handshake::{MIN_RESET_BYTES, RESET_TOKEN_BYTES};
 use crate::wire::close_code;
 use crate::wire::packet::{self, ConnectionId, Decoded};
 use std::ops::Range;
@@ -33,6 +35,8 @@ pub(crate) struct Found {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) path: PathId,
+    /// The address there differs from that of the active path in its port only.
+    pub(crate) port_only: bool,
     pub(crate) received_at: Instant,
     /// The offset up to which we let the peer send.
     pub(crate) limit: u64,
@@ -44,18 +48,30 @@ pub(crate) struct Intake {
     replay: ReplayWindow,
     half: RecvHalf,
     local_id: ConnectionId,
+    /// The last bytes of a datagram that says that the peer has lost its state (RFC 9000, section 10.3).
+    reset_token: Option<[u8; RESET_TOKEN_BYTES]>,
+    was_reset: bool,
     highest_opened: Option<u64>,
     counters: IntakeCounters,
 }
 
 impl Intake {
-    /// `dropped` datagrams were not authentic during the handshake.
-    pub(crate) fn new(opener: Box<dyn Opener>, half: RecvHalf, local_id: ConnectionId, dropped: u64) -> Self {
+    /// `dropped` datagrams were not authentic during the handshake. `reset_token` is what the peer gave us for the day
+    /// that it forgets this connection.
+    pub(crate) fn new(
+        opener: Box<dyn Opener>,
+        half: RecvHalf,
+        local_id: ConnectionId,
+        reset_token: Option<[u8; RESET_TOKEN_BYTES]>,
+        dropped: u64,
+    ) -> Self {
         Self {
             opener,
             replay: ReplayWindow::default(),
             half,
             local_id,
+            reset_token,
+            was_reset: false,
             highest_opened: None,
             counters: IntakeCounters {
                 auth_failures: dropped,
@@ -74,6 +90,8 @@ impl Intake {
 
     /// Opens a datagram in place. `None`: not for us, not authentic, or seen before; it was counted.
     pub(crate) fn open(&mut self, datagram: &mut [u8]) -> Option<Found> {
+        // Opening works in place and leaves nothing of what does not open.
+        let tail = datagram.last_chunk().copied();
         let found = match packet::decode(datagram) {
             Ok(Decoded::Short(header)) => {
                 (header.destination_id == self.local_id).then(|| self.open_short(datagram, header.pn_offset))
@@ -85,6 +103,7 @@ impl Intake {
         match found.flatten() {
             None => {
                 self.counters.auth_failures += 1;
+                self.was_reset |= self.is_reset(datagram.len(), tail);
                 None
             }
             Some(found) => {
@@ -118,9 +137,27 @@ impl Intake {
         })
     }
 
+    /// Compared in constant time, or a stranger could find the token byte by byte (RFC 9000, section 10.3.1).
+    fn is_reset(&self, bytes: usize, tail: Option<[u8; RESET_TOKEN_BYTES]>) -> bool {
+        let (Some(token), Some(tail)) = (self.reset_token, tail) else {
+            return false;
+        };
+        bytes >= MIN_RESET_BYTES && mac::is_same(&token, &tail)
+    }
+
+    /// The active path, as far as the sender has told.
+    pub(crate) fn set_active_path(&mut self, path: PathId) {
+        self.half.set_active_path(path);
+    }
+
     /// Ends the connection when its keys have met so many forgeries that the next one might succeed (RFC 9001,
-    /// section 6.6). To be called after packets were opened, or were not.
+    /// section 6.6), or when the peer says that it knows nothing of it. To be called after packets were opened, or were
+    /// not.
     pub(crate) fn check_limit(&self, received_at: Instant, update: &mut Update) {
+        if self.was_reset {
+            update.last_received = Some(received_at);
+            update.state_lost = true;
+        }
         if self.opener.is_worn_out() && update.violation.is_none() {
             update.last_received = Some(received_at);
             update.violation = Some(Close {
@@ -145,6 +182,7 @@ impl Intake {
             payload,
             received_at: arrival.received_at,
             path: arrival.path,
+            port_only: arrival.port_only,
             bytes: found.bytes,
         };
         self.half.handle_packet(&opened, arrival.limit, sink, update);

@@ -5,6 +5,7 @@ use super::acceptor::AcceptorOwner;
 use super::patience::Patience;
 use super::port::PortOwner;
 use crate::error::{Limit, StreamError};
+use crate::stats::ListenerStats;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, never, select};
 use parking_lot::Mutex;
 use std::fmt;
@@ -52,9 +53,39 @@ pub(crate) struct Desk {
     incidents: Sender<Incident>,
     oldest_incident: Receiver<Incident>,
     closed: Arc<AtomicBool>,
+    stats: Arc<Mutex<ListenerStats>>,
 }
 
 impl Desk {
+    /// What to look at when nobody listens.
+    #[cfg(test)]
+    pub(crate) fn lonely() -> (Self, Receiver<Accepted>, Receiver<Incident>) {
+        Self::new(BACKLOG)
+    }
+
+    fn new(backlog: usize) -> (Self, Receiver<Accepted>, Receiver<Incident>) {
+        let (accept, accepted) = bounded(backlog);
+        let (report, incidents) = bounded(INCIDENTS);
+        let desk = Self {
+            accepted: accept,
+            incidents: report,
+            oldest_incident: incidents.clone(),
+            closed: Arc::default(),
+            stats: Arc::default(),
+        };
+        (desk, accepted, incidents)
+    }
+
+    /// Shows how things are.
+    pub(crate) fn publish(&self, stats: ListenerStats) {
+        *self.stats.lock() = stats;
+    }
+
+    /// Changes what is shown.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut ListenerStats)) {
+        change(&mut self.stats.lock());
+    }
+
     /// The backlog is full, or the listener closed: whoever comes must be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.is_closed() || self.accepted.is_full()
@@ -135,6 +166,7 @@ impl fmt::Debug for CloseHandle {
 pub struct Listener {
     accepted: Receiver<Accepted>,
     incidents: Receiver<Incident>,
+    stats: Arc<Mutex<ListenerStats>>,
     close: CloseHandle,
     closing: Receiver<()>,
     nonblocking: AtomicBool,
@@ -148,21 +180,14 @@ impl Listener {
         local_addr: Option<SocketAddr>,
         start: impl FnOnce(Desk) -> io::Result<Keeper>,
     ) -> io::Result<Self> {
-        let (accept, accepted) = bounded(BACKLOG);
-        let (report, incidents) = bounded(INCIDENTS);
+        let (desk, accepted, incidents) = Desk::new(BACKLOG);
         let (open, closing) = bounded(0);
-        let closed = Arc::new(AtomicBool::new(false));
-        let desk = Desk {
-            accepted: accept,
-            incidents: report,
-            oldest_incident: incidents.clone(),
-            closed: Arc::clone(&closed),
-        };
         Ok(Self {
+            stats: Arc::clone(&desk.stats),
             accepted,
             incidents,
             close: CloseHandle {
-                closed,
+                closed: Arc::clone(&desk.closed),
                 open: Arc::new(Mutex::new(Some(open))),
             },
             closing,
@@ -242,6 +267,11 @@ impl Listener {
     /// Refused handshakes and the like. Nobody needs to listen: the oldest are dropped.
     pub fn incidents(&self) -> Receiver<Incident> {
         self.incidents.clone()
+    }
+
+    /// What has come to this listener, and what became of it.
+    pub fn stats(&self) -> ListenerStats {
+        *self.stats.lock()
     }
 
     /// In nonblocking mode `accept` fails with `WouldBlock` when no stream waits.

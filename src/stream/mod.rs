@@ -17,12 +17,14 @@
 //! ```
 
 mod builder;
+mod limits;
 mod listener;
 mod options;
 mod owner;
 mod read_write;
 
 mod acceptor;
+mod budget;
 mod connection;
 pub(crate) mod core;
 pub(crate) mod drive;
@@ -48,6 +50,7 @@ mod sync;
 mod tests;
 
 pub use builder::{Carrier, StreamBuilder};
+pub use limits::Limits;
 pub use listener::{CloseHandle, Incident, Listener};
 pub use security::Security;
 
@@ -135,7 +138,7 @@ impl Stream {
         self.connection().peer_addr.ok_or_else(no_address)
     }
 
-    /// Our own address.
+    /// Our own address, as the stream began. A UDP client that is not heard any more goes on from another port.
     ///
     /// # Errors
     /// `NotConnected` on a subsystem without addresses.

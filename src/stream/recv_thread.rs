@@ -73,8 +73,11 @@ impl Receiver<'_> {
             }
             return;
         }
+        let (path, active, port_only) = self.connection.arrived_on(batch.path);
+        self.intake.set_active_path(active);
         let arrival = Arrival {
-            path: self.connection.path_number(batch.path),
+            path,
+            port_only,
             received_at,
             limit: self.connection.pipe.limit(),
         };

@@ -55,6 +55,9 @@ pub(crate) fn verdict(
             limit: Limit::Idle,
             after: idle_timeout,
         },
+        Ended::StateLost => StreamError::Reset {
+            reason: "the peer has lost its state: it was restarted, or has forgotten this connection".into(),
+        },
         Ended::KeysExhausted => StreamError::Reset {
             reason: "the packet keys are used up".into(),
         },

@@ -34,6 +34,11 @@ const STALL_LOOK: Duration = Duration::from_millis(100);
 /// More than three, for a peer whose packets were lost has backed off: this long it sends at least four probes.
 const TOMBSTONE_PTOS: u32 = 15;
 
+/// Probe time-outs in a row after which a client tries another address.
+const REBIND_PTOS: u32 = 3;
+/// It does so no more often than this.
+const REBIND_PAUSE: Duration = Duration::from_millis(500);
+
 struct Driver<'a> {
     connection: &'a Connection,
     outlet: Outlet,
@@ -49,6 +54,9 @@ struct Driver<'a> {
     finished: bool,
     /// Acknowledged bytes that the outbox knows of.
     released: u64,
+    /// Probe time-outs in a row at which the carrier is to try another address.
+    rebind_after: u32,
+    rebound_at: Option<Instant>,
     /// The last packets sent after the connection closed, for the tombstone.
     close_packet: Option<Vec<u8>>,
     keeps_close: bool,
@@ -77,6 +85,8 @@ pub(crate) fn run(
         stalled_since: None,
         finished: false,
         released: 0,
+        rebind_after: REBIND_PTOS,
+        rebound_at: None,
         close_packet: None,
         keeps_close: bury.is_some(),
     };
@@ -159,6 +169,7 @@ impl Driver<'_> {
         if self.outlet.half.next_timeout().is_some_and(|at| at <= now) {
             self.outlet.half.handle_timeout(now);
         }
+        self.rebind_if_unheard(now);
         let mut sent = 0;
         while sent < BURST {
             let mut buffer = self.tx.pool().take();
@@ -232,6 +243,30 @@ impl Driver<'_> {
         let half = &self.outlet.half;
         // A listener answers late packets in our place once the close is on the wire.
         half.is_closed() || (self.close_packet.is_some() && self.stalled_since.is_none())
+    }
+
+    /// A client that is not heard, or whose network has gone, goes on from another local address (RFC 9000, section 9):
+    /// the peer hears of it with the next packet. Carriers that cannot, say no.
+    fn rebind_if_unheard(&mut self, now: Instant) {
+        let count = self.outlet.half.pto_count();
+        if count < REBIND_PTOS {
+            self.rebind_after = REBIND_PTOS;
+        }
+        let is_unheard = count >= self.rebind_after;
+        if !is_unheard && !self.tx.is_stranded() {
+            return;
+        }
+        let is_soon = |at: Instant| now.saturating_duration_since(at) < REBIND_PAUSE;
+        if self.rebound_at.is_some_and(is_soon) {
+            return;
+        }
+        self.rebind_after = count + REBIND_PTOS;
+        self.rebound_at = Some(now);
+        match self.tx.rebind() {
+            Ok(true) => log::info!(ptos = count; "the carrier has another local address now"),
+            Ok(false) => {}
+            Err(error) => log::debug!("no other local address is to be had: {error}"),
+        }
     }
 
     /// Tells everybody else how far we are.

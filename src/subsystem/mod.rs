@@ -249,6 +249,21 @@ pub trait PacketTx: Send {
         None
     }
 
+    /// Whether a send failed of late in a way that another local address may cure: the interface or the route has gone.
+    fn is_stranded(&self) -> bool {
+        false
+    }
+
+    /// Goes on from another local address, and wakes the receiving half, which follows. `Ok(false)` where the carrier
+    /// has no such thing: on TCP, and on sockets that peers know by their address. What is on the way to the old
+    /// address is lost, as packets are.
+    ///
+    /// # Errors
+    /// What the operating system says; everything stays as it was.
+    fn rebind(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Ends a blocked [`PacketTx::flush`] of this very sender. [`Halves::waker`] does not reach the senders that
     /// [`PacketTx::try_clone`] makes; each has its own. `None` where `flush` never blocks.
     fn waker(&self) -> Option<Arc<dyn Waker>> {

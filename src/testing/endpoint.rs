@@ -399,8 +399,10 @@ impl Open {
         let Some(found) = found else {
             return;
         };
+        self.core.intake.set_active_path(self.core.outlet.half.active_path());
         let arrival = Arrival {
             path: PathId(path),
+            port_only: false,
             received_at,
             limit: self.window.advertised(),
         };

@@ -3,24 +3,30 @@
 //! It waits for that frame because a client whose identity the server refuses still believes that its own handshake is
 //! complete (RFC 9001, section 4.1.2). RFC 9000, sections 6.2 (version negotiation), 7.2 (ids) and 17.2.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::early::Early;
 use super::exchange::Exchange;
 use super::ids::Ids;
 use super::{Config, Established, MAX_EARLY_DATAGRAMS, mismatch, refused_by_peer};
-use crate::crypto::engine::{EngineError, Side};
+use crate::crypto::engine::{EngineError, Mode, Side};
 use crate::error::StreamError;
 use crate::wire::close_code;
 use crate::wire::frame::{Frame, Frames};
 use crate::wire::packet::{
-    ConnectionId, Decoded, LongHeader, LongType, ShortForm, ShortHeader, VERSION_PLAIN, decode, expand_packet_number,
+    ConnectionId, Decoded, LongHeader, LongType, RetryPacket, ShortForm, ShortHeader, VERSION_PLAIN, decode,
+    expand_packet_number,
 };
 
+/// A longer token leaves too little room for what the INITIAL is for. Ours has 48 bytes.
+const MAX_TOKEN_BYTES: usize = 256;
+
 /// A handshake that this side began.
-#[derive(Debug)]
 pub(crate) struct Client {
     exchange: Exchange,
+    mode: Arc<dyn Mode>,
     /// An authentic packet of the server came: its id is fixed, and versions are no longer a question.
     has_heard: bool,
     /// HANDSHAKE packets that overtook the INITIAL with their keys.
@@ -30,6 +36,15 @@ pub(crate) struct Client {
     /// Authentic 1-RTT packets, for the stream.
     unread: Early,
     is_done_seen: bool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("exchange", &self.exchange)
+            .field("has_heard", &self.has_heard)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -48,6 +63,7 @@ impl Client {
             local: local_id,
             remote: initial_destination_id,
             original_destination: initial_destination_id,
+            retry_source: None,
         };
         let invalid = |error: EngineError| StreamError::Invalid {
             reason: error.to_string(),
@@ -56,6 +72,7 @@ impl Client {
         exchange.start(now);
         Ok(Self {
             exchange,
+            mode: Arc::clone(&config.mode),
             has_heard: false,
             early_handshake: Early::default(),
             early_one_rtt: Early::default(),
@@ -90,7 +107,11 @@ impl Client {
                 destination_id,
                 source_id,
                 versions,
-            }) if !self.has_heard && destination_id == ids.local && source_id == ids.original_destination => {
+            }) if !self.has_heard
+                && ids.retry_source.is_none()
+                && destination_id == ids.local
+                && source_id == ids.original_destination =>
+            {
                 // RFC 9000, section 6.2: a list with our version in it is a lie or a leftover.
                 if versions.clone().any(|theirs| theirs == version) {
                     self.exchange.dropped += 1;
@@ -98,8 +119,28 @@ impl Client {
                     self.exchange.fail_silently(mismatch(version, theirs));
                 }
             }
+            Ok(Decoded::Retry(retry)) if self.is_welcome(&retry, datagram) => {
+                let keys = self.mode.initial_keys(Side::Client, &retry.source_id.0);
+                self.exchange.retry(keys, retry.token, retry.source_id, now);
+            }
             _ => self.exchange.dropped += 1,
         }
+    }
+
+    /// RFC 9000, section 17.2.5.2: one Retry for a connection, before anything else of the server, from another id, and
+    /// with the tag that only who saw our first packet can make.
+    fn is_welcome(&self, retry: &RetryPacket<'_>, datagram: &[u8]) -> bool {
+        let ids = self.exchange.ids;
+        retry.version == self.exchange.version
+            && retry.destination_id == ids.local
+            && !self.has_heard
+            && ids.retry_source.is_none()
+            && retry.source_id != ids.original_destination
+            && retry.token.len() <= MAX_TOKEN_BYTES
+            && retry.tag
+                == self
+                    .mode
+                    .retry_tag(&ids.original_destination.0, &datagram[..retry.tag_offset])
     }
 
     fn handle_long(&mut self, datagram: &[u8], header: &LongHeader<'_>, now: Instant) {

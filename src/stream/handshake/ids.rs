@@ -16,14 +16,22 @@ pub(super) struct Ids {
     pub(super) remote: ConnectionId,
     /// The destination of the client's first packet, chosen at random; the INITIAL keys come from it.
     pub(super) original_destination: ConnectionId,
+    /// Chosen by the server in a Retry, if there was one: the destination of the client's packets from then on, and
+    /// the source of the INITIAL keys (RFC 9001, section 5.2).
+    pub(super) retry_source: Option<ConnectionId>,
 }
 
 impl Ids {
+    /// Where the client's packets go until the server has answered, and what the INITIAL keys are made from.
+    pub(super) fn initial_destination(&self) -> ConnectionId {
+        self.retry_source.unwrap_or(self.original_destination)
+    }
+
     /// What `side` tells its peer.
     pub(super) fn write_to(&self, params: &mut TransportParams, side: Side) {
         params.initial_source_id = Some(self.local);
         params.original_destination_id = (side == Side::Server).then_some(self.original_destination);
-        params.retry_source_id = None;
+        params.retry_source_id = self.retry_source.filter(|_| side == Side::Server);
     }
 
     /// Compares what the peer of `side` told with what was seen in the packets. `Err` says which rule was broken.
@@ -35,8 +43,9 @@ impl Ids {
         if params.original_destination_id != expected {
             return Err("the original destination id in the transport parameters is not the one that was used");
         }
-        if params.retry_source_id.is_some() {
-            return Err("the transport parameters speak of a Retry that did not happen");
+        // Without this check somebody on the way could send a Retry, or swallow one.
+        if params.retry_source_id != self.retry_source.filter(|_| side == Side::Client) {
+            return Err("the transport parameters do not tell the truth about a Retry");
         }
         // RFC 9000, section 18.2: a client must not send one.
         if side == Side::Server && params.stateless_reset_token.is_some() {
@@ -55,6 +64,7 @@ mod tests {
             local: ConnectionId([local; 8]),
             remote: ConnectionId([remote; 8]),
             original_destination: ConnectionId([9; 8]),
+            retry_source: None,
         }
     }
 
@@ -92,6 +102,35 @@ mod tests {
                 assert!(to.check(&params, peer).is_err(), "{side:?} {params:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_retry_must_be_told_as_it_was() {
+        let retried = |ids: Ids, from: u8| Ids {
+            retry_source: Some(ConnectionId([from; 8])),
+            ..ids
+        };
+        let (client, server) = (ids(1, 2), ids(2, 1));
+        let told = |server: Ids| {
+            let mut params = TransportParams::default();
+            server.write_to(&mut params, Side::Server);
+            params
+        };
+        assert_eq!(
+            retried(client, 5).check(&told(retried(server, 5)), Side::Client),
+            Ok(())
+        );
+        for (client, server) in [
+            (client, retried(server, 5)),
+            (retried(client, 5), server),
+            (retried(client, 5), retried(server, 6)),
+        ] {
+            assert!(client.check(&told(server), Side::Client).is_err());
+        }
+        let mut params = TransportParams::default();
+        retried(client, 5).write_to(&mut params, Side::Client);
+        assert_eq!(params.retry_source_id, None);
+        assert_eq!(retried(server, 5).check(&params, Side::Server), Ok(()));
     }
 
     #[test]

@@ -26,6 +26,8 @@ mod early;
 mod exchange;
 mod ids;
 mod ledger;
+mod reset;
+mod retry;
 mod server;
 mod space;
 mod stateless;
@@ -49,8 +51,13 @@ use crate::wire::packet::{ConnectionId, VERSION_PLAIN, VERSION_SECURE};
 use crate::wire::params::TransportParams;
 
 pub(crate) use client::Client;
+pub(crate) use reset::{MIN_RESET_BYTES, RESET_TOKEN_BYTES, ResetKey};
+#[cfg(test)]
+pub(crate) use retry::TOKEN_LIFETIME;
+pub(crate) use retry::{Tokens, Verdict, retry};
 pub(crate) use server::Server;
 pub(crate) use stateless::{Hello, NotHello, refuse, version_negotiation};
+pub(crate) use work::{Done, Work};
 
 /// Every path carries this much, and the client's INITIAL datagrams prove it (RFC 9000, section 14). Flights are cut to
 /// this size on all carriers.
@@ -83,12 +90,15 @@ pub(crate) struct Config {
     pub(crate) reliable: bool,
     /// From `new` to the outcome.
     pub(crate) connect_timeout: Duration,
+    /// Makes the tokens for stateless resets, in modes that have a secret which outlives the program.
+    pub(crate) reset_key: Option<ResetKey>,
 }
 
 impl Config {
     /// Over datagrams, with the usual time-out.
     pub(crate) fn new(mode: Arc<dyn Mode>, params: TransportParams) -> Self {
         Self {
+            reset_key: mode.reset_key().as_ref().map(ResetKey::new),
             mode,
             params,
             reliable: false,
@@ -104,7 +114,7 @@ impl fmt::Debug for Config {
             .field("params", &self.params)
             .field("reliable", &self.reliable)
             .field("connect_timeout", &self.connect_timeout)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -44,7 +44,8 @@ impl Server {
         let ids = Ids {
             local: local_id,
             remote: hello.source_id,
-            original_destination: hello.destination_id,
+            original_destination: hello.retried_from.unwrap_or(hello.destination_id),
+            retry_source: hello.retried_from.map(|_| hello.destination_id),
         };
         let exchange = Exchange::new(config, Side::Server, ids, now).map_err(NotHello::Config)?;
         let mut server = Self {
@@ -69,7 +70,7 @@ impl Server {
                     && header.source_id == ids.remote
                     && (header.destination_id == ids.local
                         || header.long_type == LongType::Initial
-                            && header.destination_id == ids.original_destination) =>
+                            && header.destination_id == ids.initial_destination()) =>
             {
                 self.exchange.handle_long(datagram, &header, now, now);
             }
@@ -124,8 +125,13 @@ impl Server {
         self.exchange.is_over()
     }
 
-    /// How the client calls us until it has heard of [`Server::local_id`].
-    pub(crate) fn original_destination_id(&self) -> ConnectionId {
-        self.exchange.ids.original_destination
+    /// Whether [`Server::poll_work`] has something to give.
+    pub(crate) fn has_work(&self) -> bool {
+        self.exchange.has_work()
+    }
+
+    /// How the client calls us until it has heard of our own id.
+    pub(crate) fn initial_destination_id(&self) -> ConnectionId {
+        self.exchange.ids.initial_destination()
     }
 }

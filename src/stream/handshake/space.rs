@@ -64,6 +64,8 @@ pub(super) struct Form {
 pub(super) struct Space {
     long_type: LongType,
     keys: Keys,
+    /// What a Retry gave to a client, for its INITIAL packets.
+    token: Vec<u8>,
     next_pn: u64,
     received: RangeSet,
     largest_received_at: Option<Instant>,
@@ -79,6 +81,7 @@ impl Space {
         Self {
             long_type,
             keys,
+            token: Vec::new(),
             next_pn: 0,
             received: RangeSet::new(),
             largest_received_at: None,
@@ -88,6 +91,15 @@ impl Space {
             send: SendBuffer::new(),
             receive: CryptoReceive::default(),
         }
+    }
+
+    /// Everything is to be sent again, with other keys and a token.
+    pub(super) fn start_again(&mut self, keys: Keys, token: &[u8]) {
+        self.keys = keys;
+        token.clone_into(&mut self.token);
+        self.resend_all();
+        // The server has dropped them.
+        self.sent.clear();
     }
 
     /// Opens a packet in place. `None` if it is not authentic, or came before.
@@ -222,7 +234,7 @@ impl Space {
     }
 
     fn overhead_bytes(&self) -> usize {
-        long_header_bytes(self.long_type, 0) + self.keys.sealer.tag_bytes()
+        long_header_bytes(self.long_type, self.token.len()) + self.keys.sealer.tag_bytes()
     }
 
     fn payload_room(&self, form: &Form) -> Option<usize> {
@@ -233,7 +245,7 @@ impl Space {
 
     fn seal(&mut self, mut payload: Vec<u8>, form: &Form) -> Vec<u8> {
         let tag_bytes = self.keys.sealer.tag_bytes();
-        let header_bytes = long_header_bytes(self.long_type, 0);
+        let header_bytes = long_header_bytes(self.long_type, self.token.len());
         // PADDING frames are zero bytes (RFC 9000, section 19.1).
         let min_payload_bytes = form.min_bytes.saturating_sub(header_bytes + tag_bytes);
         payload.resize(payload.len().max(min_payload_bytes), 0);
@@ -246,7 +258,7 @@ impl Space {
             form.version,
             form.ids.remote,
             form.ids.local,
-            &[],
+            &self.token,
             payload.len() + tag_bytes,
             self.next_pn,
         );

@@ -13,6 +13,8 @@ use crate::wire::packet::{ConnectionId, Decoded, LongType, decode, encode_versio
 
 /// First byte, version, and two ids with their lengths (RFC 8999, section 6).
 const VERSION_NEGOTIATION_BYTES: usize = 1 + 4 + 2 * 9;
+/// Between the token and the packet number of an INITIAL.
+const LENGTH_FIELD_BYTES: usize = 2;
 
 /// The first packet of a client, by its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,9 @@ pub(crate) struct Hello {
     pub(crate) destination_id: ConnectionId,
     /// How the client wants to be called.
     pub(crate) source_id: ConnectionId,
+    /// Where the client's packets went at first, if a Retry has sent it here since: its address is validated.
+    pub(crate) retried_from: Option<ConnectionId>,
+    token_bytes: usize,
     pn_offset: usize,
 }
 
@@ -65,10 +70,29 @@ impl Hello {
                 Ok(Self {
                     destination_id: header.destination_id,
                     source_id: header.source_id,
+                    retried_from: None,
+                    token_bytes: header.token.len(),
                     pn_offset: header.pn_offset,
                 })
             }
             _ => Err(NotHello::NotInitial),
+        }
+    }
+
+    /// The token of the same datagram. Empty in the first packet of a client that has not been asked for one.
+    pub(crate) fn token<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
+        let end = self.pn_offset - LENGTH_FIELD_BYTES;
+        &datagram[end - self.token_bytes..end]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(destination_id: ConnectionId, source_id: ConnectionId) -> Self {
+        Self {
+            destination_id,
+            source_id,
+            retried_from: None,
+            token_bytes: 0,
+            pn_offset: 0,
         }
     }
 
@@ -99,6 +123,7 @@ pub(crate) fn refuse(datagram: &[u8], config: &Config, code: u64, reason: &str) 
             local: hello.destination_id,
             remote: hello.source_id,
             original_destination: hello.destination_id,
+            retry_source: None,
         },
         max_bytes: datagram.len(),
         min_bytes: 0,

@@ -1,5 +1,6 @@
 //! Both sides over a link in virtual time that loses, damages, reorders and doubles datagrams as its seed says.
 
+mod retry;
 mod secure;
 
 use std::collections::VecDeque;

@@ -44,7 +44,7 @@ fn receiver(opener: Box<dyn Opener>) -> Receiver {
         path: PathId(0),
     };
     Receiver {
-        intake: Intake::new(opener, RecvHalf::new(rules), ID, 0),
+        intake: Intake::new(opener, RecvHalf::new(rules), ID, None, 0),
         sink: Delivered::default(),
         update: Update::default(),
         now: Instant::now(),
@@ -61,6 +61,7 @@ impl Receiver {
             return false;
         };
         let arrival = Arrival {
+            port_only: false,
             path: PathId(0),
             received_at: self.now,
             limit: LIMIT,

@@ -12,6 +12,7 @@ mod pages;
 mod reader;
 mod sink;
 
+use super::budget::Share;
 use super::mailbox::Mailbox;
 use super::monitor::Monitor;
 use super::patience::Patience;
@@ -51,11 +52,12 @@ enum Found {
 }
 
 impl Pipe {
-    /// A pipe with a window of `initial` bytes, already promised to the peer, that may grow to `max` bytes.
-    pub(crate) fn new(initial: u64, max: u64) -> Self {
+    /// A pipe with a window of `initial` bytes, already promised to the peer, that may grow to `max` bytes, and as far
+    /// as `share` may.
+    pub(crate) fn new(initial: u64, max: u64, share: Option<Share>) -> Self {
         Self {
             shared: Monitor::new(State::default()),
-            reader: Mutex::new(Reader::new(RecvWindow::new(initial, max))),
+            reader: Mutex::new(Reader::new(RecvWindow::new(initial, max), max, share)),
             limit: AtomicU64::new(initial),
             read: AtomicU64::new(0),
             min_rtt_ns: AtomicU64::new(0),
@@ -209,6 +211,7 @@ impl Pipe {
     /// Lets the peer send enough for a read of `n` bytes.
     fn require(&self, n: u64, mailbox: &Mailbox) -> Result<(), StreamError> {
         let mut reader = self.reader.lock();
+        reader.allow(n);
         if !reader.window.require(n) {
             let reason = format!("{n} bytes at once are more than the receive window may hold");
             return Err(StreamError::Invalid { reason });
@@ -292,7 +295,11 @@ impl Pipe {
     /// The window is tuned by the pace of the application.
     fn move_limit(&self, reader: &mut Reader, mailbox: &Mailbox) {
         let min_rtt = Duration::from_nanos(self.min_rtt_ns.load(Ordering::Relaxed));
-        let limit = reader.window.next_limit(sync::now(), min_rtt);
+        let now = sync::now();
+        if reader.window.wants_to_grow(now, min_rtt) {
+            reader.allow(2 * reader.window.window());
+        }
+        let limit = reader.window.next_limit(now, min_rtt);
         // The receive thread must know it before the peer does.
         self.limit.store(limit, Ordering::Release);
         mailbox.post(|letters| letters.advertise = letters.advertise.max(limit));

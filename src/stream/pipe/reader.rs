@@ -1,5 +1,6 @@
 //! The end of the pipe that the application reads: pages at hand, and the receive window.
 
+use super::super::budget::Share;
 use crate::proto::flow::RecvWindow;
 use std::collections::VecDeque;
 
@@ -11,18 +12,37 @@ pub(super) struct Reader {
     /// Bytes of the first page that were read.
     taken: usize,
     pub(super) window: RecvWindow,
+    max_window: u64,
+    /// What this stream has of the memory of its listener.
+    share: Option<Share>,
     /// The peer is told that we read to the end.
     pub(super) consumed: bool,
 }
 
 impl Reader {
-    pub(super) fn new(window: RecvWindow) -> Self {
+    pub(super) fn new(window: RecvWindow, max_window: u64, share: Option<Share>) -> Self {
         Self {
             pages: VecDeque::new(),
             taken: 0,
             window,
+            max_window,
+            share,
             consumed: false,
         }
+    }
+
+    /// Lets the window grow to `bytes`, if there is memory for it.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        let Some(share) = &mut self.share else {
+            return;
+        };
+        let (now, bytes) = (self.window.window(), bytes.min(self.max_window));
+        let may_be = if bytes > now && share.grow_to(bytes) {
+            bytes
+        } else {
+            now
+        };
+        self.window.set_max_window(may_be);
     }
 
     /// Drops the pages at hand.

@@ -87,7 +87,7 @@ impl Checked {
     fn new() -> Self {
         let (mailbox, bell) = Mailbox::new();
         Self {
-            pipe: Pipe::new(WINDOW, MAX_WINDOW),
+            pipe: Pipe::new(WINDOW, MAX_WINDOW, None),
             mailbox,
             bell,
             delivered: 0,

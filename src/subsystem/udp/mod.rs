@@ -2,12 +2,14 @@
 //!
 //! One socket serves one peer ([`Udp::connect`]) or many ([`Udp::bind`]). It knows no protocol above.
 
+mod line;
 mod rx;
 mod socket;
 mod tx;
 
 use super::wait::{Wake, WakeBoth};
 use super::{Batch, Halves, MAX_PACKET, PathId, Pool, Properties, SendLosses, Subsystem};
+use line::Line;
 use socket::Shared;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -31,6 +33,8 @@ const POOL_BUFFERS: usize = 32;
 pub struct Udp {
     shared: Arc<Shared>,
     only: Option<PathId>,
+    /// The peer learns our address from our packets, so it may change.
+    movable: bool,
     early: Option<Batch>,
 }
 
@@ -46,6 +50,7 @@ impl Udp {
         Ok(Self {
             shared: Arc::new(Shared::new(socket)?),
             only: Some(PathId::to(peer)),
+            movable: true,
             early: None,
         })
     }
@@ -60,6 +65,7 @@ impl Udp {
         Ok(Self {
             shared: Arc::new(Shared::new(socket)?),
             only: None,
+            movable: false,
             early: None,
         })
     }
@@ -95,7 +101,14 @@ impl Udp {
     /// others will be received again.
     pub(super) fn adopt(mut self, timeout: Option<Duration>) -> io::Result<Self> {
         let deadline = timeout.map(super::wait::after);
-        let mut rx = rx::Rx::new(Arc::clone(&self.shared), None, None, receive_pool(), Arc::default());
+        let mut rx = rx::Rx::new(
+            Arc::clone(&self.shared),
+            None,
+            None,
+            None,
+            receive_pool(),
+            Arc::default(),
+        );
         let Some(mut first) = super::PacketRx::recv(&mut rx, deadline)? else {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no datagram arrived in time"));
         };
@@ -116,12 +129,29 @@ impl Subsystem for Udp {
             tx: Arc::default(),
             rx: Arc::default(),
         };
-        let Self { shared, only, early } = *self;
+        let Self {
+            shared,
+            only,
+            movable,
+            early,
+        } = *self;
+        let line = movable.then(|| Arc::new(Line::new(Arc::clone(&shared))));
+        let moving = line.clone().map(|line| tx::Moving {
+            line,
+            receiver: Arc::clone(&wakes.rx),
+        });
         let pool = Pool::new(BUFFER_BYTES, POOL_BUFFERS);
         Ok(Halves {
-            tx: Box::new(tx::Tx::new(Arc::clone(&shared), only, pool, Arc::clone(&wakes.tx))),
+            tx: Box::new(tx::Tx::new(
+                Arc::clone(&shared),
+                only,
+                moving,
+                pool,
+                Arc::clone(&wakes.tx),
+            )),
             rx: Box::new(rx::Rx::new(
                 shared,
+                line,
                 only,
                 early,
                 receive_pool(),
@@ -370,6 +400,50 @@ mod tests {
             let port = server.local_addr().unwrap().port();
             ask_and_answer(server, Udp::connect(("127.0.0.2", port)).unwrap());
         }
+    }
+
+    #[test]
+    fn a_client_goes_on_from_another_port_and_hears_the_answer_there() {
+        let (client, server) = client_and_server(true);
+        let losses = client.losses();
+        let before = client.local_addr().unwrap();
+        let (mut client, mut server) = (split(client), split(server));
+        for round in 0..3 {
+            send_all(&mut *client.tx, batch_of(&[b"asked".to_vec()]));
+            let asked = server.rx.recv(watchdog()).unwrap().unwrap();
+            assert_eq!(asked.path.remote() == Some(before), round == 0);
+            let mut answer = batch_of(&[b"answer".to_vec()]);
+            answer.path = asked.path;
+            send_all(&mut *server.tx, answer);
+            assert_eq!(receive_packets(&mut *client.rx, 1), [b"answer"]);
+            assert!(!client.tx.is_stranded());
+            assert!(client.tx.rebind().unwrap());
+            assert!(client.rx.recv(watchdog()).unwrap().is_none(), "the receiver is woken");
+        }
+        assert_eq!(losses.dropped_pkts(), 0);
+        assert!(!server.tx.rebind().unwrap(), "peers know this address");
+    }
+
+    #[test]
+    fn a_receiver_that_waits_follows_to_the_new_socket() {
+        let (client, server) = client_and_server(true);
+        let (mut client, mut server) = (split(client), split(server));
+        let mut rx = client.rx;
+        let (told, woken) = crossbeam_channel::bounded(0);
+        let waiting = std::thread::Builder::new()
+            .spawn(move || {
+                while rx.recv(watchdog()).unwrap().is_none() {
+                    told.send(()).unwrap();
+                }
+            })
+            .unwrap();
+        assert!(client.tx.rebind().unwrap());
+        woken.recv().unwrap();
+        send_all(&mut *client.tx, batch_of(&[b"asked".to_vec()]));
+        let mut answer = server.rx.recv(watchdog()).unwrap().unwrap();
+        answer.segment_bytes = answer.buffer.len();
+        send_all(&mut *server.tx, answer);
+        waiting.join().unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The receiving half: one system call brings many datagrams of one sender (GRO) into one pooled buffer.
 
+use super::line::Line;
 use super::socket::{self, Shared};
 use crate::subsystem::wait::{Waited, Wake, is_past, wait_readable};
 use crate::subsystem::{Batch, PacketRx, PathId, Pool};
@@ -9,6 +10,9 @@ use std::time::Instant;
 
 pub(super) struct Rx {
     shared: Arc<Shared>,
+    /// Where the sending half says that it has another socket, and how often it has.
+    line: Option<Arc<Line>>,
+    changes_seen: usize,
     /// The only peer, if there is just one. Datagrams of others are ignored.
     only: Option<PathId>,
     /// Received before the halves were made.
@@ -28,6 +32,7 @@ enum Outcome {
 impl Rx {
     pub(super) fn new(
         shared: Arc<Shared>,
+        line: Option<Arc<Line>>,
         only: Option<PathId>,
         early: Option<Batch>,
         pool: Arc<Pool>,
@@ -35,6 +40,8 @@ impl Rx {
     ) -> Self {
         Self {
             shared,
+            line,
+            changes_seen: 0,
             only,
             early,
             pool,
@@ -81,6 +88,9 @@ impl PacketRx for Rx {
         loop {
             if self.wake.take() {
                 return Ok(None);
+            }
+            if let Some(shared) = self.line.as_ref().and_then(|line| line.news(&mut self.changes_seen)) {
+                self.shared = shared;
             }
             if let Some(early) = self.early.take() {
                 return Ok(Some(early));

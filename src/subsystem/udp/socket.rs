@@ -60,6 +60,16 @@ impl Shared {
         })
     }
 
+    /// The same with another socket.
+    pub(super) fn moved_to(&self, socket: UdpSocket) -> io::Result<Self> {
+        let fresh = Self::new(socket)?;
+        fresh.gso.store(self.uses_gso(), Ordering::Relaxed);
+        Ok(Self {
+            losses: Arc::clone(&self.losses),
+            ..fresh
+        })
+    }
+
     /// Sends `contents` as datagrams of `segment_bytes`, in one system call.
     pub(super) fn send(&self, contents: &[u8], segment_bytes: usize, path: PathId, ecn: Option<Ecn>) -> io::Result<()> {
         let Some(remote) = path.remote() else {
@@ -169,6 +179,12 @@ pub(super) fn is_network_trouble(error: &io::Error) -> bool {
         Errno::IO,
     ];
     may_be_belated(error) || Errno::from_io_error(error).is_some_and(|errno| ALSO_OF_THE_DEVICE.contains(&errno))
+}
+
+/// Errors that a socket with another local address may not have: the interface, its address or the route has gone.
+pub(super) fn may_need_another(error: &io::Error) -> bool {
+    const OF_THE_ADDRESS: [Errno; 4] = [Errno::NETUNREACH, Errno::NETDOWN, Errno::ADDRNOTAVAIL, Errno::NODEV];
+    Errno::from_io_error(error).is_some_and(|errno| OF_THE_ADDRESS.contains(&errno))
 }
 
 /// Errors that may stem from an ICMP message about an earlier packet. The system tells each once.

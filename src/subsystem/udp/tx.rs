@@ -1,5 +1,6 @@
 //! The sending half: batches to the kernel, whole where it can cut them into datagrams, else one by one.
 
+use super::line::Line;
 use super::socket::{self, Shared};
 use crate::subsystem::wait::{Waited, Wake, wait};
 use crate::subsystem::{Batch, MAX_PACKET, PacketTx, PathId, Pool, Sent, Waker};
@@ -16,9 +17,18 @@ pub(super) struct Tx {
     shared: Arc<Shared>,
     /// The only peer, if there is just one.
     only: Option<PathId>,
+    /// For sockets that may be replaced.
+    moving: Option<Moving>,
+    is_stranded: bool,
     pool: Arc<Pool>,
     wake: Arc<Wake>,
     pending: Option<Pending>,
+}
+
+/// How the receiving half hears of another socket.
+pub(super) struct Moving {
+    pub(super) line: Arc<Line>,
+    pub(super) receiver: Arc<Wake>,
 }
 
 /// A batch on its way into the kernel.
@@ -33,10 +43,18 @@ struct Pending {
 }
 
 impl Tx {
-    pub(super) fn new(shared: Arc<Shared>, only: Option<PathId>, pool: Arc<Pool>, wake: Arc<Wake>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        only: Option<PathId>,
+        moving: Option<Moving>,
+        pool: Arc<Pool>,
+        wake: Arc<Wake>,
+    ) -> Self {
         Self {
             shared,
             only,
+            moving,
+            is_stranded: false,
             pool,
             wake,
             pending: None,
@@ -94,6 +112,7 @@ impl Tx {
                 Err(error) if socket::is_network_trouble(&error) => {
                     log::debug!("{packets} packets lost on sending: {error}");
                     self.shared.losses.count_dropped(packets);
+                    self.is_stranded |= socket::may_need_another(&error);
                 }
                 Err(error) => return Err(error),
             }
@@ -166,9 +185,26 @@ impl PacketTx for Tx {
         Some(Box::new(Self::new(
             Arc::clone(&self.shared),
             None,
+            None,
             Arc::clone(&self.pool),
             Arc::default(),
         )))
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.is_stranded && self.moving.is_some()
+    }
+
+    fn rebind(&mut self) -> io::Result<bool> {
+        let (Some(moving), Some(peer)) = (&self.moving, self.only.and_then(PathId::remote)) else {
+            return Ok(false);
+        };
+        let (socket, _) = socket::connect(peer)?;
+        self.shared = Arc::new(self.shared.moved_to(socket)?);
+        self.is_stranded = false;
+        moving.line.replace(Arc::clone(&self.shared));
+        moving.receiver.wake();
+        Ok(true)
     }
 
     fn waker(&self) -> Option<Arc<dyn Waker>> {

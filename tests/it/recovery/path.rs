@@ -65,6 +65,50 @@ fn the_path_changes_when_the_response_comes_from_it() {
 }
 
 #[test]
+fn what_is_known_of_the_network_holds_when_only_the_port_changes() {
+    let mut script = script();
+    script.only_ports_change();
+    script.write(100);
+    script.expect_packet().on(PATH);
+    script
+        .at(100.ms())
+        .receive_numbered(0, PATH, &crate::script::ack_payload(&[0..=0], 0.ms()));
+    let (rtt, window) = (
+        script.endpoint().send.rtt().smoothed_rtt(),
+        script.endpoint().send.controller().window(),
+    );
+    script.receive_on(NEW, &large());
+    let data = challenge_on(&mut script, NEW);
+    script.at(200.ms());
+    while script.has_unseen() {
+        script.expect_packet().on(PATH).only_ack();
+    }
+    script.receive_on(NEW, &[Frame::PathResponse(data)]);
+    script.check("moved", |e| e.send.active_path() == NEW);
+    script.check("the RTT holds", |e| e.send.rtt().smoothed_rtt() == rtt);
+    script.check("and the window", |e| e.send.controller().window() == window);
+    while script.has_unseen() {
+        script.expect_packet().on(NEW).only_ack();
+    }
+}
+
+/// Somebody beside the path sends copies that arrive first. He cannot answer, so nothing moves.
+#[test]
+fn copies_from_elsewhere_never_move_the_connection() {
+    let mut script = script();
+    for n in 0..50 {
+        script.receive_numbered(n, NEW, &crate::script::payload(&large()));
+        script.after(40.ms());
+        while script.has_unseen() {
+            script.expect_packet();
+        }
+        script.check("still the old path", |e| e.send.active_path() == PATH);
+    }
+    script.write(100);
+    script.expect_packet().on(PATH).stream(0..100);
+}
+
+#[test]
 fn a_response_from_the_wrong_path_changes_nothing() {
     let mut script = script();
     script.receive_on(NEW, &large());

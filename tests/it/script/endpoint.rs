@@ -119,6 +119,8 @@ pub(crate) struct Endpoint {
     update: Update,
     buffer: Vec<u8>,
     tag_bytes: usize,
+    /// Packets from other paths come from the same host.
+    pub(crate) port_only: bool,
     reads: bool,
     read: u64,
     told_consumed: bool,
@@ -141,6 +143,7 @@ impl Endpoint {
             written: 0,
             update: Update::default(),
             tag_bytes: settled.tag_bytes,
+            port_only: false,
             reads: setup.reads,
             read: 0,
             told_consumed: false,
@@ -167,6 +170,7 @@ impl Endpoint {
             payload,
             received_at: now,
             path,
+            port_only: self.port_only,
             bytes: (payload.len() + 11 + self.tag_bytes) as u64,
         };
         let limit = self.window.advertised();

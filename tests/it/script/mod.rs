@@ -268,6 +268,12 @@ impl Script {
         self
     }
 
+    /// Packets from other paths come from the same host from now on.
+    pub(crate) fn only_ports_change(&mut self) -> &mut Self {
+        self.endpoint.port_only = true;
+        self
+    }
+
     /// The endpoint itself.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint

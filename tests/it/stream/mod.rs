@@ -9,6 +9,7 @@
 )]
 
 mod accept;
+mod attack;
 mod bulk;
 mod calls;
 mod custom;
@@ -16,7 +17,9 @@ mod ending;
 mod errors;
 mod hostile;
 mod idle;
+mod moves;
 mod peers;
+mod relay;
 mod resources;
 mod secure;
 mod time_limits;

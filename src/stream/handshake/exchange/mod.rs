@@ -19,7 +19,7 @@ use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::wire::close_code;
 use crate::wire::frame::{Frame, Frames};
-use crate::wire::packet::{LongHeader, LongType};
+use crate::wire::packet::{ConnectionId, LongHeader, LongType};
 use crate::wire::params::TransportParams;
 
 /// Below this a datagram holds little more than its header: better to wait for the client's next one.
@@ -80,7 +80,12 @@ impl Exchange {
     pub(super) fn new(config: &Config, side: Side, ids: Ids, now: Instant) -> Result<Self, EngineError> {
         let mut local_params = config.params.clone();
         ids.write_to(&mut local_params, side);
-        let keys = config.mode.initial_keys(side, &ids.original_destination.0);
+        if side == Side::Server
+            && let Some(key) = config.reset_key.as_ref().filter(|_| !config.reliable)
+        {
+            local_params.stateless_reset_token = Some(key.token(ids.local));
+        }
+        let keys = config.mode.initial_keys(side, &ids.initial_destination().0);
         Ok(Self {
             side,
             version: config.mode.version(),
@@ -98,8 +103,8 @@ impl Exchange {
             peer_params: None,
             peer_identity: None,
             is_complete: false,
-            // A client reached the address by choice.
-            ledger: if config.reliable || side == Side::Client {
+            // A client reached the address by choice, and a token came back from it.
+            ledger: if config.reliable || side == Side::Client || ids.retry_source.is_some() {
                 Ledger::validated()
             } else {
                 Ledger::unvalidated()
@@ -159,6 +164,18 @@ impl Exchange {
         if let Phase::Closing(closing) = &mut self.phase {
             closing.handle_datagram(levels, now);
         }
+    }
+
+    /// The client begins again with a token, towards another id and with its keys. Packet numbers go on (RFC 9000,
+    /// section 17.2.5.3).
+    pub(super) fn retry(&mut self, keys: Keys, token: &[u8], source_id: ConnectionId, now: Instant) {
+        self.ids.retry_source = Some(source_id);
+        self.ids.remote = source_id;
+        if let Some(space) = &mut self.initial {
+            space.start_again(keys, token);
+        }
+        self.pto_count = 0;
+        self.pto_base = now;
     }
 
     /// Takes an INITIAL or HANDSHAKE packet that is addressed to us. Returns whether it was authentic and new.

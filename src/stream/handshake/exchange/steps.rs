@@ -55,9 +55,13 @@ impl Exchange {
         space.as_ref().is_some_and(|space| space.receive.is_readable())
     }
 
+    pub(in crate::stream::handshake) fn has_work(&self) -> bool {
+        self.is_running() && self.is_work_due()
+    }
+
     /// A step for a worker. The engine is gone until [`Exchange::handle_done`]; meanwhile bytes are buffered.
     pub(in crate::stream::handshake) fn poll_work(&mut self) -> Option<Work> {
-        if !self.is_running() || !self.is_work_due() {
+        if !self.has_work() {
             return None;
         }
         let level = self.read_level;

@@ -42,7 +42,7 @@ impl Exchange {
                     after: self.time_limit,
                 });
                 // A server that answered before learns that nobody waits for it any more.
-                let is_silent = self.side == Side::Server || self.ids.remote == self.ids.original_destination;
+                let is_silent = self.side == Side::Server || self.ids.remote == self.ids.initial_destination();
                 if is_silent {
                     self.phase = Phase::Over;
                 } else {

@@ -23,7 +23,7 @@ struct Rig {
 
 fn rig() -> (Arc<Rig>, Receiver<()>) {
     let (mailbox, doorbell) = Mailbox::new();
-    let pipe = Pipe::new(WINDOW, MAX_WINDOW);
+    let pipe = Pipe::new(WINDOW, MAX_WINDOW, None);
     (Arc::new(Rig { pipe, mailbox }), doorbell)
 }
 

@@ -23,6 +23,7 @@ macro_rules! again {
 }
 
 again! {
+    "../../budget.rs" budget
     "../../mailbox.rs" mailbox
     "../../monitor.rs" monitor
     "../../outbox.rs" outbox
