@@ -30,8 +30,8 @@ pub struct Stats {
     pub spurious_losses: u64,
     /// Probe time-outs that fired.
     pub probe_timeouts: u64,
-    /// Packets that arrived twice or more.
-    pub duplicate_packets: u64,
+    /// Packets that arrived again, repeated by the network or replayed by somebody: nothing of them was taken.
+    pub replays_rejected: u64,
     /// Datagrams dropped because they were not authentic (secure), failed their checksum (plain), or were malformed.
     pub auth_failures: u64,
     /// Datagrams dropped because a queue of ours was full.

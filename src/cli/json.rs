@@ -138,7 +138,7 @@ pub(crate) struct Transport {
     lost_packets: u64,
     spurious_losses: u64,
     probe_timeouts: u64,
-    duplicate_packets: u64,
+    replays_rejected: u64,
     rejected_packets: u64,
     queue_drops: u64,
 }
@@ -158,7 +158,7 @@ impl From<&Stats> for Transport {
             lost_packets: stats.lost_packets,
             spurious_losses: stats.spurious_losses,
             probe_timeouts: stats.probe_timeouts,
-            duplicate_packets: stats.duplicate_packets,
+            replays_rejected: stats.replays_rejected,
             rejected_packets: stats.auth_failures,
             queue_drops: stats.queue_drops,
         }

@@ -131,6 +131,7 @@ pub struct PathSeen {
 
 /// See the module.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says that one thing happened")]
 pub struct Update {
     /// Packet numbers received.
     pub received: RangeSet,

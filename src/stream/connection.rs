@@ -172,7 +172,7 @@ impl Connection {
         Stats {
             packets_received: intake.packets,
             bytes_received: intake.bytes,
-            duplicate_packets: intake.duplicates,
+            replays_rejected: intake.duplicates,
             auth_failures: intake.auth_failures,
             queue_drops: self.queue_drops.load(Ordering::Relaxed),
             written_bytes: self.outbox.written(),

@@ -272,7 +272,7 @@ impl Endpoint {
         Stats {
             packets_received: intake.packets,
             bytes_received: intake.bytes,
-            duplicate_packets: intake.duplicates,
+            replays_rejected: intake.duplicates,
             auth_failures: intake.auth_failures,
             written_bytes: open.written,
             delivered_bytes: open.inbox.delivered,

@@ -2,6 +2,7 @@
 
 use super::tool::{Ended, Tool};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -272,7 +273,7 @@ fn keys_that_cannot_be_used_are_refused_before_anything_is_sent() {
     let [alice, bob, _] = people();
     let open = alice.path("open.key");
     fs::copy(alice.private(), &open).unwrap();
-    let mode = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mode = PermissionsExt::from_mode(0o644);
     fs::set_permissions(&open, mode).unwrap();
     let cases = [
         ("--priv-key", open.as_str(), "run chmod 600 "),
@@ -341,4 +342,31 @@ fn the_json_says_who_it_was() {
     assert_eq!(object["peer_fingerprint"], bob.fingerprint.as_str());
     assert_eq!(object["own_fingerprint"], alice.fingerprint.as_str());
     assert_eq!(object["peer_authenticated"], true);
+}
+
+#[test]
+fn a_receiver_that_was_killed_and_started_again_tells_its_old_sender_at_once() {
+    let [alice, bob, _] = people();
+    let own = ["--udp", "--priv-key", bob.private(), "--pub-key", alice.public()];
+    let (mut killed, port) = receiver(&own);
+    let to_bob = ["--udp", "--priv-key", alice.private(), "--pub-key", bob.public()];
+    let idle = ["--target-port", &port, "--idle-timeout", "10m"];
+    let mut sender = Tool::start("stream-sender", [&to_bob[..], &idle].concat());
+    sender.input(b"before");
+    killed.output(b"before".len());
+    killed.signal("KILL");
+    drop(killed);
+    let mut again = Tool::start(
+        "stream-receiver",
+        [&own[..], &["--bind", "127.0.0.1", "--port", &port]].concat(),
+    );
+    again.port();
+    sender.input(b"after");
+    let sender = sender.end();
+    sender.assert_code(1);
+    assert_says(&sender, &["the peer has lost its state"]);
+    again.signal("TERM");
+    let again = again.end();
+    again.assert_code(143);
+    assert!(again.stdout.is_empty());
 }

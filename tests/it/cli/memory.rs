@@ -15,10 +15,6 @@ const LARGE: u64 = 1024 * MIB;
 const TOLERANCE: u64 = 4 * MIB;
 
 /// The most memory that process `pid` ever held, in bytes. `None` where the system does not say.
-#[cfg_attr(
-    target_os = "linux",
-    expect(clippy::unnecessary_wraps, reason = "other systems have none")
-)]
 #[cfg(target_os = "linux")]
 #[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
 fn peak(pid: u32) -> Option<u64> {

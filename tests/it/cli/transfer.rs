@@ -205,7 +205,10 @@ fn quiet_tools_say_nothing_when_all_goes_well() {
         .port()
         .to_string();
     let to = there.path().join("to").to_str().unwrap().to_owned();
-    let receiver = Tool::start("stream-receiver", ["-q", "--port", &port, "--output", &to]);
+    let receiver = Tool::start(
+        "stream-receiver",
+        ["-q", "--plain", "--bind", "127.0.0.1", "--port", &port, "--output", &to],
+    );
     // Nothing says when it listens: try until somebody does.
     let mut tries = 0..1000;
     let sender = loop {
