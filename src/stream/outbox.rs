@@ -30,7 +30,18 @@ struct State {
     limit: u64,
     written: u64,
     finished: bool,
+    /// Bytes that the send thread will never see were dropped: what it has is a part, and must not look whole.
+    cut: bool,
     error: Option<StreamError>,
+}
+
+/// What the send thread learns with the chunks that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The application has finished, and these are the last bytes.
+    pub(crate) finished: bool,
+    /// Bytes are missing behind these: the direction can be abandoned, but not finished.
+    pub(crate) cut: bool,
 }
 
 impl State {
@@ -96,6 +107,7 @@ impl Outbox {
             limit: INITIAL_LIMIT,
             written: 0,
             finished: false,
+            cut: false,
             error: None,
         }))
     }
@@ -164,6 +176,7 @@ impl Outbox {
     pub(crate) fn fail(&self, error: StreamError) {
         self.0.with(|state, wake| {
             state.error.get_or_insert(error);
+            state.cut |= !state.chunks.is_empty();
             state.chunks.clear();
             state.spare.clear();
             wake.all();
@@ -185,11 +198,14 @@ impl Outbox {
         self.0.with(|state, _| state.error.clone())
     }
 
-    /// For the send thread: takes every chunk. Returns whether the application has finished.
-    pub(crate) fn take(&self, chunks: &mut VecDeque<Vec<u8>>) -> bool {
+    /// For the send thread: takes every chunk.
+    pub(crate) fn take(&self, chunks: &mut VecDeque<Vec<u8>>) -> Taken {
         self.0.with(|state, _| {
             mem::swap(&mut state.chunks, chunks);
-            state.finished
+            Taken {
+                finished: state.finished && !state.cut,
+                cut: state.cut,
+            }
         })
     }
 

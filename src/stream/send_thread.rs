@@ -10,6 +10,7 @@
 
 use super::connection::{Bury, Connection, Tombstone};
 use super::mailbox::Letters;
+use super::outbox::Taken;
 use super::outlet::{Filled, Outlet};
 use super::report::{is_gone, snapshot, verdict};
 use crate::error::StreamError;
@@ -129,7 +130,7 @@ impl Driver<'_> {
         if let Some(nodelay) = letters.nodelay.take() {
             half.set_nodelay(nodelay);
         }
-        let finished = self.connection.outbox.take(&mut self.chunks);
+        let Taken { finished, cut } = self.connection.outbox.take(&mut self.chunks);
         for chunk in self.chunks.drain(..) {
             half.write(chunk);
         }
@@ -141,7 +142,12 @@ impl Driver<'_> {
             half.stop_reading();
         }
         if std::mem::take(&mut letters.abandon) {
-            half.abandon(now);
+            // An end mark behind a part would make it look whole. A direction that the peer stopped has no end mark.
+            if cut && half.progress().stopped.is_none() {
+                half.abort(now);
+            } else {
+                half.abandon(now);
+            }
         }
         if std::mem::take(&mut letters.abort) || std::mem::take(&mut letters.panicked) {
             half.abort(now);

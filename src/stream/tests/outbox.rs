@@ -1,7 +1,9 @@
 //! When a writer that waits for room is woken.
 
-use crate::stream::outbox::{INITIAL_LIMIT, Outbox, WAKE_ROOM};
+use crate::error::StreamError;
+use crate::stream::outbox::{INITIAL_LIMIT, Outbox, Taken, WAKE_ROOM};
 use crate::stream::patience::Patience;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -44,4 +46,39 @@ fn much_room_wakes_at_once() {
     let result = waiting_writer(&outbox);
     outbox.released(WAKE_ROOM, INITIAL_LIMIT, false, &mut Vec::new());
     assert_eq!(result.recv_timeout(LONG), Ok(Some(8192)));
+}
+
+#[test]
+fn a_part_of_what_was_written_never_looks_finished() {
+    let mut chunks = VecDeque::new();
+    let outbox = Outbox::new();
+    assert_eq!(outbox.write(b"taken", Patience::None), Ok(Some(5)));
+    outbox.take(&mut chunks);
+    assert_eq!(outbox.write(b"not taken", Patience::None), Ok(Some(9)));
+    // Another thread aborts between the last write and the finish.
+    outbox.fail(StreamError::Aborted);
+    outbox.finish();
+    chunks.clear();
+    let taken = Taken {
+        finished: false,
+        cut: true,
+    };
+    assert_eq!(outbox.take(&mut chunks), taken);
+    assert!(chunks.is_empty());
+}
+
+#[test]
+fn what_was_taken_whole_before_an_abort_may_still_be_finished() {
+    let mut chunks = VecDeque::new();
+    let outbox = Outbox::new();
+    assert_eq!(outbox.write(b"taken", Patience::None), Ok(Some(5)));
+    outbox.take(&mut chunks);
+    outbox.fail(StreamError::Aborted);
+    outbox.finish();
+    chunks.clear();
+    let taken = Taken {
+        finished: true,
+        cut: false,
+    };
+    assert_eq!(outbox.take(&mut chunks), taken);
 }

@@ -355,7 +355,7 @@ fn a_receiver_that_was_killed_and_started_again_tells_its_old_sender_at_once() {
     sender.input(b"before");
     killed.output(b"before".len());
     killed.signal("KILL");
-    drop(killed);
+    assert_eq!(killed.end().code, None, "a signal ended it");
     let mut again = Tool::start(
         "stream-receiver",
         [&own[..], &["--bind", "127.0.0.1", "--port", &port]].concat(),

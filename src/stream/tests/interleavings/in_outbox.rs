@@ -14,7 +14,7 @@ const ROOM: u64 = 8;
 /// A round of the send thread, whose peer acknowledges everything at once. `true`: the application has finished.
 fn take(outbox: &Outbox, got: &mut Vec<u8>) -> bool {
     let mut chunks = VecDeque::new();
-    let finished = outbox.take(&mut chunks);
+    let finished = outbox.take(&mut chunks).finished;
     let before = got.len();
     got.extend(chunks.iter().flatten());
     outbox.released((got.len() - before) as u64, ROOM, true, &mut Vec::new());
