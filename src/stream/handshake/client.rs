@@ -76,7 +76,7 @@ impl Client {
             has_heard: false,
             early_handshake: Early::default(),
             early_one_rtt: Early::default(),
-            unread: Early::default(),
+            unread: Early::authentic(),
             is_done_seen: false,
         })
     }
@@ -218,7 +218,7 @@ impl Client {
                     ..
                 } => is_last = true,
                 Frame::ConnectionClose { code, reason } if !self.is_done_seen && !is_last => {
-                    let error = refused_by_peer(self.exchange.version, code, reason);
+                    let error = refused_by_peer(self.exchange.version, code, reason, true);
                     self.exchange.fail_silently(error);
                     return;
                 }
