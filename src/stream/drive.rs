@@ -214,6 +214,10 @@ fn drive(
             Ok(Some(batch)) => {
                 // Whoever sends packets is there, and a message that nobody is comes from an earlier time.
                 refusable = false;
+                // Bytes from elsewhere must not count as the peer's: they would let us send more to it.
+                if batch.path != path {
+                    continue;
+                }
                 let now = Instant::now();
                 for datagram in batch.iter() {
                     handshake.handle_datagram(datagram, now);

@@ -29,6 +29,7 @@ mod connection;
 pub(crate) mod core;
 pub(crate) mod drive;
 mod port;
+mod printable;
 mod queue;
 mod recv_thread;
 mod send_thread;

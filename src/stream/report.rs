@@ -1,5 +1,6 @@
 //! What the state of the sending half means to others: gauges and counters, and how the application hears of the end.
 
+use super::printable::printable;
 use crate::error::{Limit, StreamError};
 use crate::proto::update::Close;
 use crate::proto::{Ended, SendHalf};
@@ -83,7 +84,7 @@ fn peer_verdict(close: &Close) -> Result<(), StreamError> {
     let reason = if close.reason.is_empty() {
         close_code::name(close.code).to_string()
     } else {
-        close.reason.clone()
+        printable(&close.reason)
     };
     match close.code {
         // What is missing then shows itself: a reader without an end mark, a writer with unacknowledged bytes.

@@ -47,7 +47,8 @@ pub enum Numbers {
 /// that begin with `#`. A single key in JSON or PEM is a list, too. Each entry is a key or what is wrong with its line.
 pub fn parse_list(text: &str) -> Vec<Result<PublicKey, KeyError>> {
     let trimmed = text.trim_start_matches('\u{feff}').trim_start();
-    if trimmed.starts_with('{') || trimmed.contains("-----BEGIN ") {
+    let first = text.lines().find(|line| openssh::is_entry(line)).unwrap_or_default();
+    if trimmed.starts_with('{') || first.contains("-----BEGIN ") {
         return vec![KeyText::parse(text.as_bytes()).and_then(|key| key.public_identity())];
     }
     let entries = text.lines().enumerate().filter(|(_, line)| openssh::is_entry(line));

@@ -26,6 +26,11 @@ impl KeyLogFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path)?;
+        #[cfg(unix)]
+        if std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077 != 0 {
+            let reason = "others can read it, and would read all connections: chmod 600 it, or remove it";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
         log::warn!(
             "the secrets of every connection are written to {}: whoever has that file reads everything",
             path.display()

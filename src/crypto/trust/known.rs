@@ -66,18 +66,7 @@ impl KnownPeers {
 impl Verify for KnownPeers {
     fn check(&self, key: &PublicKey) -> Result<(), Refusal> {
         let verdict = self.inner.entries().map(|entries| judge(&entries, key));
-        match verdict {
-            Ok(Verdict::New) if !self.inner.accept_new => {
-                let (offered, peer) = (key.fingerprint(), &self.inner.peer);
-                let reason = format!(
-                    "{peer} is not in {}, and has the key {offered}: if that is its fingerprint, connect once with \
-                     --accept-new",
-                    self.inner.path.display()
-                );
-                Err(Refusal::new(reason, offered, Vec::new()))
-            }
-            verdict => self.inner.pass(key, verdict),
-        }
+        self.inner.pass(key, verdict)
     }
 
     fn settle(&self, key: &PublicKey) -> Result<(), Refusal> {
@@ -90,7 +79,16 @@ impl Inner {
     fn pass(&self, key: &PublicKey, verdict: Result<Verdict, KeyError>) -> Result<(), Refusal> {
         let (offered, peer) = (key.fingerprint(), &self.peer);
         match verdict {
-            Ok(Verdict::Known | Verdict::New) => Ok(()),
+            Ok(Verdict::Known) => Ok(()),
+            Ok(Verdict::New) if self.accept_new => Ok(()),
+            Ok(Verdict::New) => {
+                let reason = format!(
+                    "{peer} is not in {}, and has the key {offered}: if that is its fingerprint, connect once with \
+                     --accept-new",
+                    self.path.display()
+                );
+                Err(Refusal::new(reason, offered, Vec::new()))
+            }
             Ok(Verdict::Changed { line, expected }) => {
                 let reason = format!(
                     "the key of {peer} has changed from {} ({} line {line}) to {offered}: somebody may be in between; if \
@@ -268,7 +266,11 @@ mod tests {
                 key(0).public().fingerprint()
             )
         );
-        assert_eq!(trust.settle(key(0).public()), Ok(()));
+        assert_eq!(
+            trust.settle(key(0).public()),
+            Err(refusal),
+            "whoever asks only once, too"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
 

@@ -40,6 +40,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::printable::printable;
 use crate::crypto::engine::{Keys, Mode, Side};
 use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
@@ -186,16 +187,19 @@ pub(crate) fn mismatch(ours: u32, theirs: u32) -> StreamError {
 }
 
 /// What a `CONNECTION_CLOSE` before the end of the handshake means for us.
-fn refused_by_peer(ours: u32, code: u64, reason: &[u8]) -> StreamError {
-    let said = String::from_utf8_lossy(reason);
-    // A reason is printed on terminals: no control characters of a stranger.
-    let said: String = said.chars().filter(|c| !c.is_control()).collect();
+/// `is_proven`: it came in a packet that only the peer can have sealed.
+fn refused_by_peer(ours: u32, code: u64, reason: &[u8], is_proven: bool) -> StreamError {
+    let said = printable(&String::from_utf8_lossy(reason));
     let reason = if said.is_empty() {
         close_code::name(code).to_owned()
     } else {
         said
     };
     match code {
+        // Everybody on the way can write INITIAL packets, and must not speak of keys in the peer's name.
+        close_code::IDENTITY if !is_proven => StreamError::Refused {
+            reason: format!("somebody refused this side, without a proof of being the peer: {reason}"),
+        },
         close_code::IDENTITY => StreamError::Identity {
             reason: format!("the peer refused this side: {reason}"),
         },

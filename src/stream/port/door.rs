@@ -33,8 +33,9 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Copies of a client's first packet come no later than this.
-const LATE_COPIES: Duration = Duration::from_secs(5);
+/// Copies of a client's first packet come no later than this. Longer than a token lives: a recorded packet with one must
+/// not begin a second handshake.
+const LATE_COPIES: Duration = Duration::from_secs(11);
 /// Incidents told in a second: nobody reads more, and each costs some work.
 const REPORTS_PER_SEC: u32 = 100;
 

@@ -252,7 +252,12 @@ impl Exchange {
                 }
                 Frame::Crypto { offset, data } => self.handle_crypto(level, offset, data)?,
                 Frame::ConnectionClose { code, reason } => {
-                    return Err(Stop::Closed(refused_by_peer(self.version, code, reason)));
+                    return Err(Stop::Closed(refused_by_peer(
+                        self.version,
+                        code,
+                        reason,
+                        level > Level::Initial,
+                    )));
                 }
                 _ => {
                     return Err(violation(
