@@ -3,7 +3,7 @@
 //! A socket time-out counts in ticks of the kernel (4 ms at 250 Hz); `ppoll` is exact. The sockets themselves are
 //! non-blocking, so that this is the only place where a subsystem blocks.
 
-use super::{Pool, Waker};
+use super::{Pool, Sent, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, Read, Write};
@@ -25,6 +25,28 @@ pub(super) enum Waited {
     Asked,
     /// The time is over.
     Expired,
+}
+
+/// Pushes until the carrier has taken everything, and waits for room in between. [`Sent::Pending`]: not by `deadline`,
+/// or another thread asked us to come back.
+pub(super) fn push_all(
+    socket: &impl AsFd,
+    wake: &Wake,
+    deadline: Option<Instant>,
+    mut push: impl FnMut() -> io::Result<Sent>,
+) -> io::Result<Sent> {
+    loop {
+        if wake.take() {
+            return Ok(Sent::Pending);
+        }
+        if push()? == Sent::Taken {
+            return Ok(Sent::Taken);
+        }
+        match wait(socket, PollFlags::OUT, wake, deadline)? {
+            Waited::Ready => {}
+            Waited::Asked | Waited::Expired => return Ok(Sent::Pending),
+        }
+    }
 }
 
 /// A request to one waiting thread to come back. Stays until it is taken.

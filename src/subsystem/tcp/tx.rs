@@ -2,9 +2,8 @@
 
 use super::frame::Outgoing;
 use super::{Shared, max_segments, pool};
-use crate::subsystem::wait::{Waited, Wake, wait};
+use crate::subsystem::wait::{Wake, push_all};
 use crate::subsystem::{Batch, PacketTx, Pool, Sent, Waker};
-use rustix::event::PollFlags;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,19 +60,11 @@ impl PacketTx for Tx {
     }
 
     fn flush(&mut self, deadline: Option<Instant>) -> io::Result<Sent> {
-        while self.pending.is_some() {
-            if self.wake.take() {
-                return Ok(Sent::Pending);
-            }
-            if self.push()? == Sent::Taken {
-                break;
-            }
-            match wait(&self.shared.stream, PollFlags::OUT, &self.wake, deadline)? {
-                Waited::Ready => {}
-                Waited::Asked | Waited::Expired => return Ok(Sent::Pending),
-            }
+        if self.pending.is_none() {
+            return Ok(Sent::Taken);
         }
-        Ok(Sent::Taken)
+        let (shared, wake) = (Arc::clone(&self.shared), Arc::clone(&self.wake));
+        push_all(&shared.stream, &wake, deadline, || self.push())
     }
 
     fn pool(&self) -> &Arc<Pool> {
