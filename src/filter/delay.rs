@@ -87,13 +87,8 @@ impl<T: Send> Filter<T> for Delay<T> {
     fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
         let ordinal = self.tally.enter();
         let hold = self.draw(ordinal);
-        let hold = self.held.push(packet, now, hold);
-        self.held.release(now, out);
-        self.tally.note(if hold.is_zero() {
-            Verdict::Pass
-        } else {
-            Verdict::Delay(hold)
-        })
+        let verdict = self.held.hold(packet, now, hold, out);
+        self.tally.note(verdict)
     }
 
     fn poll(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {

@@ -1,6 +1,6 @@
 //! A queue of packets that wait for their time, in order: what every rule that holds packets is made of.
 
-use super::{MAX_HOLD, Packet};
+use super::{MAX_HOLD, Packet, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,23 @@ impl<T> Held<T> {
         self.bytes += packet.bytes.len();
         self.queue.push_back((due, packet));
         due.saturating_duration_since(now)
+    }
+
+    /// Holds the packet, lets go of what is due, and says what became of the packet.
+    pub(super) fn hold(
+        &mut self,
+        packet: Packet<T>,
+        now: Instant,
+        hold: Duration,
+        out: &mut Vec<Packet<T>>,
+    ) -> Verdict {
+        let hold = self.push(packet, now, hold);
+        self.release(now, out);
+        if hold.is_zero() {
+            Verdict::Pass
+        } else {
+            Verdict::Delay(hold)
+        }
     }
 
     /// Lets go of what is due.

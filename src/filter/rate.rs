@@ -94,13 +94,8 @@ impl<T: Send> Filter<T> for Rate<T> {
             return self.tally.note(Verdict::Drop);
         }
         let hold = self.book(bytes, now);
-        let hold = self.held.push(packet, now, hold);
-        self.held.release(now, out);
-        self.tally.note(if hold.is_zero() {
-            Verdict::Pass
-        } else {
-            Verdict::Delay(hold)
-        })
+        let verdict = self.held.hold(packet, now, hold, out);
+        self.tally.note(verdict)
     }
 
     fn poll(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {
