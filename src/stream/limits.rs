@@ -20,7 +20,8 @@ pub struct Limits {
     /// Handshakes a second from one IP address, counted only while Retries are asked for, and only for addresses that
     /// are validated: else a stranger could lock out others in their name. 20 by default.
     pub per_source_per_sec: u32,
-    /// Streams at a time; more are refused. 4096 by default.
+    /// Streams at a time; more are refused. 4096 by default. UDP only: on TCP the descriptors of the process and
+    /// `receive_memory` are the limit.
     pub connections: usize,
     /// Bytes that all peers together may have sent and the applications not read: the sum of all receive windows.
     /// Windows grow more slowly as it fills up, and nobody is accepted when it is full. 256 MiB by default.

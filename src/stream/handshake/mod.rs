@@ -53,7 +53,6 @@ use crate::wire::params::TransportParams;
 
 pub(crate) use client::Client;
 pub(crate) use reset::{MIN_RESET_BYTES, RESET_TOKEN_BYTES, ResetKey};
-#[cfg(test)]
 pub(crate) use retry::TOKEN_LIFETIME;
 pub(crate) use retry::{Tokens, Verdict, retry};
 pub(crate) use server::Server;

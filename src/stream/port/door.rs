@@ -20,7 +20,7 @@ use crate::stats::ListenerStats;
 use crate::stream::budget::{Budget, Share};
 use crate::stream::drive::classic;
 use crate::stream::handshake::{
-    Config, Done, Established, Hello, NotHello, Server, Tokens, Verdict, Work, mismatch, refuse, retry,
+    Config, Done, Established, Hello, NotHello, Server, TOKEN_LIFETIME, Tokens, Verdict, Work, mismatch, refuse, retry,
     version_negotiation,
 };
 use crate::stream::limits::Limits;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 /// Copies of a client's first packet come no later than this. Longer than a token lives: a recorded packet with one must
 /// not begin a second handshake.
-const LATE_COPIES: Duration = Duration::from_secs(11);
+const LATE_COPIES: Duration = TOKEN_LIFETIME.saturating_add(Duration::from_secs(1));
 /// Incidents told in a second: nobody reads more, and each costs some work.
 const REPORTS_PER_SEC: u32 = 100;
 
@@ -132,6 +132,11 @@ impl Door {
     /// Some late packets would still be answered.
     pub(super) fn is_answering(&self) -> bool {
         self.graves.is_answering()
+    }
+
+    /// There are as many streams as there may be.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.open_streams >= self.limits.connections
     }
 
     /// Counters and gauges at this moment.
@@ -244,9 +249,7 @@ impl Door {
                 return;
             }
         }
-        let is_full = self.desk.is_full()
-            || self.half_open.len() >= self.limits.half_open
-            || self.open_streams >= self.limits.connections;
+        let is_full = self.desk.is_full() || self.half_open.len() >= self.limits.half_open || self.is_crowded();
         match self.budget.first_window(self.window, self.limits.half_open) {
             Some(window) if !is_full => self.greet(&hello, window, datagram, path, now),
             _ => self.refuse(datagram, path, BUSY, now),

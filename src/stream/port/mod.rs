@@ -237,7 +237,8 @@ impl Port {
             return;
         };
         let (local_id, path) = (newcomer.local_id, newcomer.path);
-        if self.desk.is_full() {
+        // Others may have come through while this handshake went on.
+        if self.desk.is_full() || self.door.is_crowded() {
             return self.door.turn_away(local_id, path, newcomer.established, now);
         }
         match self.start(newcomer, owner, now) {
