@@ -8,14 +8,13 @@
 //!
 //! Standard output carries what was asked for (an export, a fingerprint) and nothing else.
 
-use super::args::{self, Common, Tool};
+use super::args::{self, Tool, tool_options};
 use super::console::Console;
 use super::exit::{Exit, Failure};
 use crate::crypto::identity::{
     CLASSIC_BITS, Existing, Format, KeyError, KeyFile, KeyText, MIN_BITS, Numbers, PRIVATE_NAME, PrivateKey, Use,
     check_free, generate_classic,
 };
-use argh::{ArgsInfo, FromArgs};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,65 +23,43 @@ use std::str::FromStr;
 /// Length of a new identity, unless the command line says otherwise.
 const IDENTITY_BITS: usize = 3072;
 
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(
-    description = "Make a pair of RSA keys: private.key is your own, public.key is for your peers. Or convert a key, or show its fingerprint.",
-    help_triggers("-h", "--help"),
-    example = "{command_name} --out-dir keys --comment anna@example.org",
-    example = "{command_name} --import ~/.ssh/id_rsa --out-dir keys",
-    example = "{command_name} --import keys/public.key --export openssh >> authorized_keys",
-    example = "{command_name} --fingerprint keys/public.key",
-    error_code(0, "Everything was done."),
-    error_code(1, "A key cannot be read, written or used. Nothing was written."),
-    error_code(2, "The command line makes no sense.")
-)]
-struct Options {
-    /// length of a new key: 2048, 3072, 4096 or 8192 (default: 3072; 1024 with --use classic)
-    #[argh(option, arg_name = "n")]
-    bits: Option<Bits>,
-    /// where private.key and public.key go (default: here)
-    #[argh(option, arg_name = "dir", default = "String::from(\".\")")]
-    out_dir: String,
-    /// what the key is for: identity (secure mode) or classic (default: identity; with --import what the key says)
-    #[argh(option, arg_name = "what", long = "use")]
-    usage: Option<Use>,
-    /// words that go with the key
-    #[argh(option, arg_name = "text")]
-    comment: Option<String>,
-    /// replace files that are there
-    #[argh(switch)]
-    force: bool,
-    /// take this key (JSON, PEM or OpenSSH) instead of a new one
-    #[argh(option, arg_name = "file")]
-    import: Option<String>,
-    /// print the imported key as pem, openssh or json instead of writing files
-    #[argh(option, arg_name = "format")]
-    export: Option<Format>,
-    /// print length, fingerprint and comment of this key
-    #[argh(option, arg_name = "file")]
-    fingerprint: Option<String>,
-    /// say errors only
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// say more (-vv, -vvv: much more)
-    #[argh(switch, short = 'v')]
-    verbose: u8,
-    /// print the version
-    #[argh(switch, short = 'V')]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    version: bool,
-    /// print a completion script or the manual page: bash, zsh, fish or man
-    #[argh(option, arg_name = "what")]
-    #[expect(dead_code, reason = "the conventions answer it before this is built")]
-    generate: Option<String>,
-}
-
-impl Common for Options {
-    fn quiet(&self) -> bool {
-        self.quiet
-    }
-    fn verbose(&self) -> u8 {
-        self.verbose
+tool_options! {
+    #[argh(
+        description = "Make a pair of RSA keys: private.key is your own, public.key is for your peers. Or convert a key, or show its fingerprint.",
+        help_triggers("-h", "--help"),
+        example = "{command_name} --out-dir keys --comment anna@example.org",
+        example = "{command_name} --import ~/.ssh/id_rsa --out-dir keys",
+        example = "{command_name} --import keys/public.key --export openssh >> authorized_keys",
+        example = "{command_name} --fingerprint keys/public.key",
+        error_code(0, "Everything was done."),
+        error_code(1, "A key cannot be read, written or used. Nothing was written."),
+        error_code(2, "The command line makes no sense.")
+    )]
+    struct Options {
+        /// length of a new key: 2048, 3072, 4096 or 8192 (default: 3072; 1024 with --use classic)
+        #[argh(option, arg_name = "n")]
+        bits: Option<Bits>,
+        /// where private.key and public.key go (default: here)
+        #[argh(option, arg_name = "dir", default = "String::from(\".\")")]
+        out_dir: String,
+        /// what the key is for: identity (secure mode) or classic (default: identity; with --import what the key says)
+        #[argh(option, arg_name = "what", long = "use")]
+        usage: Option<Use>,
+        /// words that go with the key
+        #[argh(option, arg_name = "text")]
+        comment: Option<String>,
+        /// replace files that are there
+        #[argh(switch)]
+        force: bool,
+        /// take this key (JSON, PEM or OpenSSH) instead of a new one
+        #[argh(option, arg_name = "file")]
+        import: Option<String>,
+        /// print the imported key as pem, openssh or json instead of writing files
+        #[argh(option, arg_name = "format")]
+        export: Option<Format>,
+        /// print length, fingerprint and comment of this key
+        #[argh(option, arg_name = "file")]
+        fingerprint: Option<String>,
     }
 }
 
