@@ -384,3 +384,13 @@ proptest! {
         let _ = parse_list(&text);
     }
 }
+
+#[test]
+fn a_comment_about_pem_does_not_turn_a_list_into_one_key() {
+    let list = format!(
+        "# paste what stands behind -----BEGIN PUBLIC KEY----- elsewhere\n{}\n",
+        text(0, "me").line()
+    );
+    let keys = parse_list(&list);
+    assert_eq!(keys, [Ok(key(0).public().clone())]);
+}

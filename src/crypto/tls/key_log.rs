@@ -55,3 +55,21 @@ impl KeyLog for KeyLogFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_that_others_can_read_gets_no_secrets() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("secrets");
+        let log = KeyLogFile::append(&path).expect("a new file");
+        log.log("LABEL", &[1, 2], &[3]);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("it is ours");
+        let error = KeyLogFile::append(&path).expect_err("others can read it");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "LABEL 0102 03\n");
+    }
+}
