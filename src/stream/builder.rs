@@ -1,4 +1,5 @@
-//! Options, and the ways to get a stream: connect, accept, listen.
+//! Options, and the ways to get a stream: connect, accept, listen. Long because each option is described where it is
+//! set.
 
 use super::acceptor;
 use super::budget::LEAST_WINDOW;

@@ -2,6 +2,8 @@
 //!
 //! It is the same code that a [`crate::Stream`] runs, with the application, the network and the clock passed in; so it
 //! must not know where time and datagrams come from.
+//!
+//! It is long because it plays all three threads of a stream, and the driver of its handshake, in one value.
 
 use super::letters::Letters;
 use super::node::{Datagram, Node};

@@ -9,6 +9,8 @@
 //! short  0 1 0 R R K P P | destination id 8 | packet number 2-4 | payload | tag          (secure)
 //!        0 0 1 0 0 0 P P                                                                (plain)
 //! ```
+//!
+//! It is long because what is written and what is read of each header stand side by side.
 
 use std::fmt;
 
