@@ -33,9 +33,10 @@ pub fn send<S: Read + Write>(stream: &mut S, work: Work, end: impl FnOnce(&mut S
             say_report(&Report { bytes, ..meter.stop() })
         }
         Work::Ping { count } => {
-            let report = ping::ask(stream, count)?;
-            end(stream)?;
-            say_report(&report)
+            say_report(&ping::ask(stream, count)?)?;
+            // The other side has answered the last question, and may be gone.
+            let _ = end(stream);
+            Ok(())
         }
         _ => Err("this carrier only knows bulk and ping".into()),
     }
