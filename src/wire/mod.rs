@@ -15,6 +15,8 @@ pub mod frame;
 pub mod frame_type;
 pub mod params;
 
+pub mod classic;
+
 /// Bytes that no correct peer sends. Says nothing more on purpose: the sender of such bytes learns nothing, and the
 /// receiver drops and counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
