@@ -89,6 +89,21 @@ pub enum KeyError {
          --use identity --out-dir DIR"
     )]
     NoUse,
+    /// A key of another format, which are made for signatures, where one of the classic mode is needed.
+    #[error(
+        "the key does not say \"use\": \"classic\", and the classic mode must not share the key of an identity: make a new \
+         pair with stream-rsagen --use classic --out-dir DIR"
+    )]
+    NoClassicUse,
+    /// A modulus that leaves no room for data in a packet of the classic mode.
+    #[error(
+        "the key has {bits} bits, and no packet of the classic mode fits into it: make a new pair with stream-rsagen --use \
+         classic --out-dir DIR"
+    )]
+    NoRoom {
+        /// Its length.
+        bits: usize,
+    },
     /// A private key was given where a public one belongs.
     #[error(
         "this is a private key, and a public one belongs here: give the peer's public.key, and keep private.key to yourself"

@@ -229,6 +229,42 @@ impl KeyText {
         }
     }
 
+    /// Passes if the key may be used in classic mode, private or public.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is for another use.
+    pub fn check_classic(&self) -> Result<(), KeyError> {
+        match (self.usage(), self.usage) {
+            (Use::Classic, _) => Ok(()),
+            (Use::Identity, Some(is)) => Err(KeyError::WrongUse { is }),
+            (Use::Identity, None) => Err(KeyError::NoClassicUse),
+        }
+    }
+
+    /// The key of a peer in classic mode.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is a private key, or for another use.
+    pub fn public_classic(&self) -> Result<RsaPublic, KeyError> {
+        self.check_classic()?;
+        match &self.numbers {
+            Numbers::Public(key) => Ok(key.clone()),
+            Numbers::Private(_) => Err(KeyError::PrivateGiven),
+        }
+    }
+
+    /// One's own key in classic mode.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it is a public key, or for another use.
+    pub fn private_classic(&self) -> Result<RsaPrivate, KeyError> {
+        self.check_classic()?;
+        match &self.numbers {
+            Numbers::Private(key) => Ok(key.clone()),
+            Numbers::Public(_) => Err(KeyError::PublicGiven),
+        }
+    }
+
     /// The key as the identity of a peer.
     ///
     /// # Errors
