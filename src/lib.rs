@@ -46,10 +46,12 @@
 //! | [`wire`], [`crypto`], [`filter`], [`subsystem`] | bytes of packets; their protection; faults; packets to and from the system |
 //! | [`impair`], [`proto`] | a subsystem with faults in front; the protocol core, without clock, socket and thread |
 //! | [`stream`] | streams and listeners: the threads around the core |
+//! | [`classic`] | the protocol of the original program, for teaching and for old peers; next to `stream`, not above it |
 //!
 //! The files `docs/architecture.md` and `docs/protocol.md` beside the source say how it is built, and what every byte on
 //! the wire means.
 
+pub mod classic;
 pub mod crypto;
 pub mod error;
 pub mod filter;
