@@ -3,12 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
 
 use super::handshake::{
-    Client, Config, Established, Hello, NotHello, Server, mismatch, version_name, version_negotiation,
+    Client, Config, Established, Hello, NotHello, Server, classic, is_classic, mismatch, version_negotiation,
 };
 use crate::error::{Limit, StreamError};
 use crate::subsystem::{Batch, Halves, PathId, Properties, Sent};
 use crate::wire::close_code;
-use crate::wire::packet::{self, ConnectionId};
+use crate::wire::packet::ConnectionId;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -148,23 +148,13 @@ fn greet(
             }
             Err(mismatch(ours, theirs).into())
         }
-        _ if packet::looks_classic(datagram) => Err(classic(ours).into()),
+        _ if is_classic(datagram, config.reliable) => Err(classic(ours).into()),
         // A reliable carrier does not damage anything: this is no client of ours.
         reason if config.reliable => Err(StreamError::Violation {
             reason: format!("its first packet is none of ours ({reason})"),
         }
         .into()),
         _ => Ok(None),
-    }
-}
-
-/// A peer seems to speak the protocol of the original program.
-pub(super) fn classic(ours: u32) -> StreamError {
-    let reason = format!("the peer speaks the classic protocol, this side {}", version_name(ours));
-    StreamError::Mismatch {
-        reason,
-        ours,
-        theirs: 0,
     }
 }
 

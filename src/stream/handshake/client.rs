@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::early::Early;
 use super::exchange::Exchange;
 use super::ids::Ids;
-use super::{Config, Established, MAX_EARLY_DATAGRAMS, mismatch, refused_by_peer};
+use super::{Config, Established, MAX_EARLY_DATAGRAMS, classic, mismatch, refused_by_peer};
 use crate::crypto::engine::{EngineError, Mode, Side};
 use crate::error::StreamError;
 use crate::wire::close_code;
@@ -122,6 +122,9 @@ impl Client {
             Ok(Decoded::Retry(retry)) if self.is_welcome(&retry, datagram) => {
                 let keys = self.mode.initial_keys(Side::Client, &retry.source_id.0);
                 self.exchange.retry(keys, retry.token, retry.source_id, now);
+            }
+            _ if !self.has_heard && self.exchange.is_answer_of_classic(datagram) => {
+                self.exchange.fail_silently(classic(version));
             }
             _ => self.exchange.dropped += 1,
         }

@@ -45,6 +45,7 @@ use crate::crypto::engine::{Keys, Mode, Side};
 use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
 use crate::proto::packet_builder::{Header, PacketBuilder};
+use crate::wire;
 use crate::wire::close_code;
 use crate::wire::frame::Frame;
 use crate::wire::packet::ShortForm;
@@ -182,6 +183,28 @@ pub(crate) fn mismatch(ours: u32, theirs: u32) -> StreamError {
         reason: format!("the peer speaks {them}, this side {us}"),
         ours,
         theirs,
+    }
+}
+
+/// A peer speaks the protocol of the original program.
+pub(crate) fn classic(ours: u32) -> StreamError {
+    let us = version_name(ours);
+    StreamError::Mismatch {
+        reason: format!(
+            "the peer speaks the classic protocol, this side {us}: give --classic to both sides or to neither"
+        ),
+        ours,
+        theirs: 0,
+    }
+}
+
+/// Whether somebody speaks the protocol of the original program. Its packets on TCP have no length of their own: there
+/// the first number, a window of ten at most, tells them from all of ours.
+pub(crate) fn is_classic(datagram: &[u8], is_reliable: bool) -> bool {
+    if is_reliable {
+        wire::classic::Packet::decode(datagram).is_ok()
+    } else {
+        wire::packet::looks_classic(datagram)
     }
 }
 

@@ -18,10 +18,9 @@ use super::graves::{Graves, Late};
 use super::half_open::{Event, HalfOpens};
 use crate::stats::ListenerStats;
 use crate::stream::budget::{Budget, Share};
-use crate::stream::drive::classic;
 use crate::stream::handshake::{
-    Config, Done, Established, Hello, NotHello, Server, TOKEN_LIFETIME, Tokens, Verdict, Work, mismatch, refuse, retry,
-    version_negotiation,
+    Config, Done, Established, Hello, NotHello, Server, TOKEN_LIFETIME, Tokens, Verdict, Work, classic, is_classic,
+    mismatch, refuse, retry, version_negotiation,
 };
 use crate::stream::limits::Limits;
 use crate::stream::listener::Desk;
@@ -312,7 +311,7 @@ impl Door {
                     self.report(path, mismatch(ours, *theirs).to_string(), now);
                 }
             }
-            _ if packet::looks_classic(datagram) => {
+            _ if is_classic(datagram, false) => {
                 self.stats.dropped_version += 1;
                 self.report(path, classic(ours).to_string(), now);
             }

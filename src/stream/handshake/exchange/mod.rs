@@ -13,10 +13,11 @@ use super::ids::Ids;
 use super::ledger::Ledger;
 use super::space::{Form, Space};
 use super::stop::{Closing, Level, Stop, late_bytes, violation};
-use super::{Config, DATAGRAM_BYTES, Established, refused_by_peer};
+use super::{Config, DATAGRAM_BYTES, Established, is_classic, refused_by_peer};
 use crate::crypto::engine::{Engine, EngineError, Keys, Side};
 use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
+use crate::wire;
 use crate::wire::close_code;
 use crate::wire::frame::{Frame, Frames};
 use crate::wire::packet::{ConnectionId, LongHeader, LongType};
@@ -296,6 +297,16 @@ impl Exchange {
             self.error = Some(StreamError::Aborted);
             self.close(code, reason, now);
         }
+    }
+
+    /// Whether an endpoint of the classic mode tells us that it is one. Over UDP it repeats our id, which only who saw our
+    /// first packet can: a stranger must not end a handshake.
+    pub(super) fn is_answer_of_classic(&self, datagram: &[u8]) -> bool {
+        if self.is_reliable {
+            return is_classic(datagram, true);
+        }
+        let packet = wire::classic::unframe(datagram).and_then(wire::classic::Packet::decode);
+        packet.is_ok_and(|packet| packet.data == self.ids.local.0)
     }
 
     /// Another class of error that is final without a word to the peer.
