@@ -12,6 +12,7 @@ use crate::error::StreamError;
 use crate::subsystem::tcp::{Acceptor, Tcp};
 use crate::subsystem::udp::Udp;
 use crate::subsystem::{Batch, Halves, PathId, Properties, Subsystem};
+use crossbeam_channel::Sender;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl Builder {
         let introduction = Batch::single(Vec::new().into(), PathId::ONLY);
         // It may be lost, as any datagram: the first packet says the same.
         let _ = halves.tx.send(introduction)?;
-        self.start(halves, &properties, PathId::ONLY, Vec::new())
+        self.start(halves, &properties, Peer::only())
     }
 
     /// A stream over any subsystem that has one peer. On a reliable one packets go as they are, else with their length in
@@ -126,7 +127,7 @@ impl Builder {
     pub fn over(&self, subsystem: impl Subsystem + 'static) -> io::Result<Stream> {
         let properties = subsystem.properties();
         let halves = Box::new(subsystem).split()?;
-        self.start(halves, &properties, PathId::ONLY, Vec::new())
+        self.start(halves, &properties, Peer::only())
     }
 
     /// Listens for TCP connections. Port 0 takes a free one.
@@ -164,14 +165,9 @@ impl Builder {
         }
     }
 
-    /// Starts the thread. `early` is what `peer` has sent already.
-    pub(super) fn start(
-        &self,
-        halves: Halves,
-        properties: &Properties,
-        peer: PathId,
-        early: Vec<Batch>,
-    ) -> io::Result<Stream> {
+    /// Starts the thread.
+    pub(super) fn start(&self, halves: Halves, properties: &Properties, peer: Peer) -> io::Result<Stream> {
+        let Peer { path, early, home } = peer;
         let endpoint = Endpoint::new(self.config(properties.reliable), now());
         let shared = Arc::new(Shared::new(endpoint, halves.waker));
         let worker = Worker {
@@ -179,8 +175,9 @@ impl Builder {
             tx: halves.tx,
             rx: halves.rx,
             wrapping: self.wrapping(!properties.reliable),
-            peer,
+            peer: path,
             early,
+            home,
             is_pending: false,
             is_deaf: false,
         };
@@ -189,8 +186,28 @@ impl Builder {
             .stack_size(STACK_BYTES)
             .spawn(move || worker.run())
             .map_err(|error| StreamError::os("cannot start a thread", &error))?;
-        let peer_addr: Option<SocketAddr> = peer.remote().or(properties.peer_addr);
+        let peer_addr: Option<SocketAddr> = path.remote().or(properties.peer_addr);
         Ok(Stream::new(shared, thread, properties.local_addr, peer_addr))
+    }
+}
+
+/// With whom a stream begins.
+pub(super) struct Peer {
+    pub(super) path: PathId,
+    /// What it has sent already.
+    pub(super) early: Vec<Batch>,
+    /// Where the carrier goes when the stream is over, if anybody wants it.
+    pub(super) home: Option<Sender<Halves>>,
+}
+
+impl Peer {
+    /// The only one of a carrier.
+    fn only() -> Self {
+        Self {
+            path: PathId::ONLY,
+            early: Vec::new(),
+            home: None,
+        }
     }
 }
 

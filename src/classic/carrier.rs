@@ -2,7 +2,7 @@
 //! length in front. Bytes in, bytes out.
 
 use super::rsa::Cryptor;
-use crate::wire::classic::{Packet, frame, unframe};
+use crate::wire::classic::{MAX_WINDOW, Packet, frame, unframe};
 use crate::wire::packet::{self, Decoded};
 
 /// See the module.
@@ -35,9 +35,14 @@ impl Wrapping {
         }
     }
 
-    /// The packet in it, if it makes sense.
-    pub(super) fn makes_sense(&self, bytes: &[u8]) -> bool {
-        self.unwrap(bytes).is_some_and(|packet| Packet::decode(&packet).is_ok())
+    /// Whether it can be one of the first packets of a peer: nothing of ours is acknowledged, and what it sends belongs
+    /// to its first window. A packet of the stream before may still be on its way.
+    pub(super) fn is_early(&self, bytes: &[u8]) -> bool {
+        let packet = self.unwrap(bytes).unwrap_or_default();
+        Packet::decode(&packet).is_ok_and(|packet| {
+            let is_first = packet.write_offset.is_none_or(|index| index < MAX_WINDOW);
+            packet.read_offset == 0 && is_first
+        })
     }
 
     /// A bare acknowledgement in clear, by which a peer of another mode can tell what is spoken here. It repeats the id

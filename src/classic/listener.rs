@@ -3,17 +3,17 @@
 //! A UDP peer is whoever first sends an empty datagram or a packet that makes sense. Anybody can, under any address: that
 //! is the original's way, and one of the things that `docs/classic.md` shows.
 
-use super::builder::Builder;
+use super::builder::{Builder, Peer};
 use super::endpoint::not_classic;
-use super::shared::deadline;
+use super::shared::{deadline, is_past};
 use super::stream::Stream;
 use crate::error::{Limit, StreamError};
 use crate::subsystem::tcp::Acceptor;
 use crate::subsystem::udp::Udp;
-use crate::subsystem::{Batch, Halves, PathId, Subsystem};
+use crate::subsystem::{Batch, Halves, PathId, Properties, Subsystem};
 use crate::wire::packet::looks_classic;
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::Mutex;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -43,8 +43,22 @@ pub struct Listener {
 #[derive(Debug)]
 enum Door {
     Tcp(Acceptor),
-    /// Bound, and not in use by a stream.
-    Udp(Mutex<Option<Udp>>),
+    Udp(Port),
+}
+
+/// A bound socket that is lent to one stream after the other.
+struct Port {
+    properties: Properties,
+    home: Sender<Halves>,
+    back: Receiver<Halves>,
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("is_lent", &self.back.is_empty())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Listener {
@@ -54,8 +68,11 @@ impl Listener {
     }
 
     pub(super) fn udp(builder: Builder, udp: Udp) -> io::Result<Self> {
-        let local_addr = udp.local_addr()?;
-        Ok(Self::new(builder, Door::Udp(Mutex::new(Some(udp))), Ok(local_addr)))
+        let (local_addr, properties) = (udp.local_addr()?, udp.properties());
+        let (home, back) = crossbeam_channel::unbounded();
+        let _ = home.send(Box::new(udp).split()?);
+        let port = Port { properties, home, back };
+        Ok(Self::new(builder, Door::Udp(port), Ok(local_addr)))
     }
 
     fn new(builder: Builder, door: Door, local_addr: io::Result<SocketAddr>) -> Self {
@@ -85,15 +102,14 @@ impl Listener {
         self.incidents.clone()
     }
 
-    /// Waits for a peer, at most for `timeout`. A UDP port has one peer at a time: while its stream lives, the address is
-    /// in use.
+    /// Waits for a peer, at most for `timeout`. A UDP port has one peer at a time: drop its stream before the next call.
     ///
     /// # Errors
-    /// `TimedOut`, or what the operating system says; the listener stays usable.
+    /// `TimedOut`; `InvalidInput` while the last UDP peer's stream lives; or what the operating system says.
     pub fn accept(&self, timeout: Option<Duration>) -> io::Result<Stream> {
         let stream = match &self.door {
             Door::Tcp(acceptor) => self.accept_tcp(acceptor, timeout)?,
-            Door::Udp(socket) => self.accept_udp(socket, timeout)?,
+            Door::Udp(port) => self.accept_udp(port, timeout)?,
         };
         stream.ok_or_else(|| {
             let (limit, after) = (Limit::Accept, timeout.unwrap_or(Duration::MAX));
@@ -108,29 +124,33 @@ impl Listener {
         }
     }
 
-    fn accept_udp(&self, socket: &Mutex<Option<Udp>>, timeout: Option<Duration>) -> io::Result<Option<Stream>> {
+    fn accept_udp(&self, port: &Port, timeout: Option<Duration>) -> io::Result<Option<Stream>> {
         let until = deadline(timeout);
-        let udp = match socket.lock().take() {
-            Some(udp) => udp,
-            None => Udp::bind(self.local_addr()?)?,
+        let Some(mut halves) = port.back.try_recv().ok() else {
+            let reason =
+                "the UDP port has one peer at a time, and the stream of the last one lives: drop it first".into();
+            return Err(StreamError::Invalid { reason }.into());
         };
-        let properties = udp.properties();
-        let mut halves = Box::new(udp).split()?;
         loop {
             let batch = match halves.rx.recv(until) {
                 Ok(Some(batch)) => batch,
-                Ok(None) => {
-                    drop(halves);
-                    // For the next call; what came meanwhile is lost, as datagrams are.
-                    *socket.lock() = Some(Udp::bind(self.local_addr()?)?);
+                Ok(None) if is_past(until) => {
+                    let _ = port.home.send(halves);
                     return Ok(None);
                 }
+                // A late wake-up of the stream before.
+                Ok(None) => continue,
+                // Of an earlier peer.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(error) => return Err(error),
             };
-            let peer = batch.path;
             if self.is_welcome(&batch, &mut halves) {
-                return self.builder.start(halves, &properties, peer, vec![batch]).map(Some);
+                let peer = Peer {
+                    path: batch.path,
+                    early: vec![batch],
+                    home: Some(port.home.clone()),
+                };
+                return self.builder.start(halves, &port.properties, peer).map(Some);
             }
         }
     }
@@ -138,10 +158,7 @@ impl Listener {
     /// Whether somebody begins a stream with this.
     fn is_welcome(&self, batch: &Batch, halves: &mut Halves) -> bool {
         let wrapping = self.builder.wrapping(true);
-        if batch
-            .iter()
-            .any(|bytes| bytes.is_empty() || wrapping.makes_sense(bytes))
-        {
+        if batch.iter().any(|bytes| bytes.is_empty() || wrapping.is_early(bytes)) {
             return true;
         }
         let first = batch.iter().next().unwrap_or_default();

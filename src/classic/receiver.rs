@@ -120,7 +120,7 @@ impl Receiver {
             }
         }
         if self.said_closed && self.free() >= REOPENED {
-            // The original's sender would wait for three seconds; ours hears of it.
+            // Nobody has to find it out by trying.
             self.said_closed = false;
             self.owed = (self.owed + 1).min(MAX_OWED);
         }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! One timer for all schemes: it starts with the first packet under way, and again with every acknowledgement that is
-//! news. When it fires, stop-and-wait and selective repeat send the oldest packet again, go-back-n all of them.
+//! news. When it fires, stop-and-wait and selective repeat send the oldest packet again, go-back-n all of them; and so
+//! they do when a closed window opens, for what came before that found no place.
 
 use super::arq::{Arq, Scheme};
 use crate::stats::Stats;
@@ -16,8 +17,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// A closed window holds the sender for at most that long; then it tries one packet, as the original does.
-pub(super) const CLOSED_WINDOW_PAUSE: Duration = Duration::from_secs(3);
+/// A closed window holds the sender for that long; then it tries one packet. The original waits for up to three seconds,
+/// and its receivers do not say when there is room again, so that to wait as long would mean to crawl.
+const CLOSED_WINDOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
@@ -128,15 +130,21 @@ impl Sender {
 
     fn handle_timeout(&mut self, now: Instant, stats: &mut Stats) {
         stats.probe_timeouts += 1;
+        self.again = self.again_from_base();
+        self.due = Some(now + self.arq.timeout_after());
+    }
+
+    /// What the scheme sends again when the oldest packet is missing.
+    fn again_from_base(&mut self) -> Range<u32> {
         let end = match self.arq.scheme() {
             Scheme::GoBackN => self.next(),
             Scheme::StopAndWait | Scheme::SelectiveRepeat => self.base + 1,
         };
-        self.again = self.base..end;
-        for sent in self.sent.iter_mut().take(self.again.len()) {
+        let again = self.base..end;
+        for sent in self.sent.iter_mut().take(again.len()) {
             sent.is_repeated = true;
         }
-        self.due = Some(now + self.arq.timeout_after());
+        again
     }
 
     /// Makes a packet of what the application wrote, if it may go now, and has it sent.
@@ -179,8 +187,12 @@ impl Sender {
         }
         self.has_heard = true;
         self.asked_for = None;
-        self.limit = self.limit.max(read_offset + window);
         let news = read_offset - self.base;
+        // Packets that came while there was no place were dropped, and now there is one.
+        if news == 0 && read_offset + window > self.limit && !self.sent.is_empty() {
+            self.again = self.again_from_base();
+        }
+        self.limit = self.limit.max(read_offset + window);
         if news > 0 {
             let acked = self.sent.drain(..news as usize);
             let (mut bytes, mut rtt) = (0, None);
@@ -370,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_of_the_peer_is_respected_and_a_closed_one_is_tried_after_three_seconds() {
+    fn the_window_of_the_peer_is_respected_and_a_closed_one_is_tried_after_a_pause() {
         let mut bench = Bench::new(Scheme::SelectiveRepeat, 10, 8);
         assert_eq!(bench.sends(0).len(), 8);
         bench.ack(1, 8, 0);
@@ -378,16 +390,33 @@ mod tests {
         assert_eq!(bench.sends(2), [8, 9], "the first news allowed ten");
         bench.ack(3, 10, 0);
         assert_eq!(bench.sends(3), [0; 0]);
-        assert_eq!(bench.due(), Some(3003));
-        assert_eq!(bench.sends(3002), [0; 0]);
-        assert_eq!(bench.sends(3003), [10]);
-        assert_eq!(bench.sends(3103), [10], "and from then on as any packet");
-        bench.ack(3110, 11, 2);
-        assert_eq!(bench.sends(3110), [11, 12]);
-        bench.ack(3120, 13, 0);
-        assert_eq!(bench.sends(3120), [0; 0]);
-        bench.ack(3130, 13, 5);
-        assert_eq!(bench.sends(3130), [13, 14, 15], "an update opens it");
+        assert_eq!(bench.due(), Some(103));
+        assert_eq!(bench.sends(102), [0; 0]);
+        assert_eq!(bench.sends(103), [10]);
+        assert_eq!(bench.sends(203), [10], "and from then on as any packet");
+        bench.ack(210, 11, 2);
+        assert_eq!(bench.sends(210), [11, 12]);
+        bench.ack(220, 13, 0);
+        assert_eq!(bench.sends(220), [0; 0]);
+        bench.ack(230, 13, 5);
+        assert_eq!(bench.sends(230), [13, 14, 15], "an update opens it");
+    }
+
+    #[test]
+    fn what_found_no_place_goes_again_as_soon_as_there_is_one() {
+        for (scheme, again) in [
+            (Scheme::SelectiveRepeat, vec![10, 12, 13]),
+            (Scheme::GoBackN, vec![10, 11, 12, 13]),
+        ] {
+            let mut bench = Bench::new(scheme, 10, 14);
+            bench.sends(0);
+            bench.ack(1, 10, 2);
+            assert_eq!(bench.sends(1), [10, 11]);
+            bench.ack(2, 10, 0);
+            assert_eq!(bench.sends(2), [0; 0]);
+            bench.ack(3, 10, 10);
+            assert_eq!(bench.sends(3), again);
+        }
     }
 
     #[test]

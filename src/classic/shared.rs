@@ -37,6 +37,11 @@ impl Shared {
         }
     }
 
+    /// What wakes the worker.
+    pub(super) fn waker(&self) -> Arc<dyn Waker> {
+        Arc::clone(&self.worker)
+    }
+
     /// Looks at the state, or changes it without news for anybody.
     pub(super) fn look<R>(&self, access: impl FnOnce(&mut State) -> R) -> R {
         access(&mut self.state.lock())
@@ -73,6 +78,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether the moment has come.
+#[expect(clippy::disallowed_methods, reason = "blocking calls keep their deadlines")]
+pub(super) fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// The moment at which a call with this time-out ends.

@@ -8,7 +8,8 @@ use super::carrier::Wrapping;
 use super::endpoint::CarrierEnd;
 use super::shared::Shared;
 use crate::error::StreamError;
-use crate::subsystem::{Batch, PacketRx, PacketTx, PathId, Sent};
+use crate::subsystem::{Batch, Halves, PacketRx, PacketTx, PathId, Sent};
+use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(super) struct Worker {
     pub(super) peer: PathId,
     /// What came before the thread was there.
     pub(super) early: Vec<Batch>,
+    /// Where the carrier goes when this stream is over, if anybody wants it.
+    pub(super) home: Option<Sender<Halves>>,
     /// The carrier takes nothing at the moment.
     pub(super) is_pending: bool,
     /// The carrier takes nothing any more; what the peer has sent before it went may still come.
@@ -63,9 +66,17 @@ impl Worker {
             }
         }
         self.say_goodbye(Instant::now() + PENDING_PAUSE);
-        // The carrier closes before anybody hears that it is over.
-        let shared = Arc::clone(&self.shared);
-        drop(self);
+        // The carrier closes, or goes home, before anybody hears that it is over.
+        let Self {
+            shared, tx, rx, home, ..
+        } = self;
+        if let Some(home) = home {
+            let waker = shared.waker();
+            // Whoever had lent it may have gone.
+            let _ = home.send(Halves { tx, rx, waker });
+        } else {
+            drop((tx, rx));
+        }
         shared.tell_application(|state| state.gone = true);
     }
 
