@@ -71,9 +71,32 @@ pub(crate) fn carrier_word(carrier: Carrier) -> &'static str {
     }
 }
 
-/// The mode in a message.
-pub(crate) fn mode_word(plain: bool) -> &'static str {
-    if plain { "plain" } else { "secure" }
+/// The mode that a command line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Secure,
+    Plain,
+    Classic,
+}
+
+impl Mode {
+    /// What the two switches stand for, which exclude each other.
+    pub(crate) fn new(plain: bool, classic: bool) -> Self {
+        match (plain, classic) {
+            (_, true) => Self::Classic,
+            (true, false) => Self::Plain,
+            (false, false) => Self::Secure,
+        }
+    }
+
+    /// The mode in a message.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Secure => "secure",
+            Self::Plain => "plain",
+            Self::Classic => "classic",
+        }
+    }
 }
 
 /// An address as people know it: IPv4 even where it came in through an IPv6 socket.

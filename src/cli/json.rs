@@ -2,9 +2,10 @@
 //! the manual pages say it from there.
 
 use super::args::{self, Tool};
-use super::endpoint::{carrier_word, mode_word};
+use super::endpoint::{Mode, carrier_word};
 use super::exit::{Exit, Failure};
 use super::keys::Introduction;
+use crate::classic::Arq;
 use crate::stats::Stats;
 use crate::stream::Carrier;
 use serde::Serialize;
@@ -81,6 +82,9 @@ pub(crate) struct Transfer {
     #[serde(flatten)]
     pub(crate) identity: Introduction,
     pub(crate) file: Option<String>,
+    pub(crate) completeness: Option<&'static str>,
+    #[serde(flatten)]
+    pub(crate) arq: ArqFacts,
     #[serde(flatten)]
     pub(crate) volume: Volume,
     #[serde(flatten)]
@@ -89,15 +93,50 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     /// Nothing has happened yet.
-    pub(crate) fn new(carrier: Carrier, plain: bool) -> Self {
+    pub(crate) fn new(carrier: Carrier, mode: Mode) -> Self {
         Self {
             carrier: carrier_word(carrier),
-            mode: mode_word(plain),
+            mode: mode.word(),
             peer: None,
             identity: Introduction::default(),
             file: None,
+            completeness: None,
+            arq: ArqFacts::default(),
             volume: Volume::default(),
             transport: Transport::default(),
+        }
+    }
+}
+
+impl Transfer {
+    /// That of the next peer of the same service.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            peer: None,
+            identity: Introduction::default(),
+            file: None,
+            completeness: None,
+            volume: Volume::default(),
+            transport: Transport::default(),
+            ..*self
+        }
+    }
+}
+
+/// How packets are sent again in classic mode.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct ArqFacts {
+    arq: Option<&'static str>,
+    window_packets: Option<u32>,
+    timeout_seconds: Option<f64>,
+}
+
+impl ArqFacts {
+    pub(crate) fn of(arq: Arq) -> Self {
+        Self {
+            arq: Some(arq.scheme().word()),
+            window_packets: Some(arq.window_pkts()),
+            timeout_seconds: Some(arq.timeout_after().as_secs_f64()),
         }
     }
 }

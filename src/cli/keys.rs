@@ -162,7 +162,7 @@ pub(crate) fn strangers(plain: bool) -> Result<[Security; 2], Failure> {
 }
 
 /// A key that cannot be used: a matter of identity, unless the file could not even be read.
-fn unusable(error: &KeyError) -> Failure {
+pub(crate) fn unusable(error: &KeyError) -> Failure {
     let exit = match error {
         KeyError::Read { .. } | KeyError::Write { .. } => Exit::Runtime,
         _ => Exit::Identity,

@@ -13,6 +13,7 @@ pub mod rsagen;
 pub mod sender;
 
 mod args;
+mod classic;
 mod console;
 mod endpoint;
 mod exit;

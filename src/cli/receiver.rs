@@ -6,8 +6,9 @@
 //! ```
 
 use super::args::{self, Tool, stream_tool_options};
+use super::classic::{self, Wishes};
 use super::console::{Console, Progress};
-use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, Mode, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
 use super::json::{self, Transfer, Transport, Volume};
 use super::keys::{KeyOptions, Protection};
@@ -24,7 +25,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// The largest read of the stream.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// How long the sender has to hear that everything was read.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -82,7 +83,11 @@ stream_tool_options! {
 const TOOL: Tool = Tool {
     name: "stream-receiver",
     operand_hint: Some("--output"),
-    exclusive: &[&["--quiet", "--verbose"], &["--pub-key", "--authorized-keys"]],
+    exclusive: &[
+        &["--quiet", "--verbose"],
+        &["--plain", "--classic"],
+        &["--pub-key", "--authorized-keys"],
+    ],
 };
 
 /// Runs `stream-receiver` with the arguments of this process.
@@ -91,7 +96,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
-    let mut transfer = Transfer::new(endpoint::carrier(options.udp), options.plain);
+    let mut transfer = Transfer::new(
+        endpoint::carrier(options.udp),
+        Mode::new(options.plain, options.classic),
+    );
     let ended = receive_all(options, console, &mut transfer);
     json::conclude(options.json, &TOOL, &transfer, ended)
 }
@@ -99,6 +107,7 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
 /// `transfer` becomes that of the last peer.
 fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Result<Exit, Failure> {
     let places = places(options)?;
+    let arq = classic::arq(options.classic, options.arq, options.window, options.timeout)?;
     let target = Target::new(options.output.as_deref(), options.keep_open)?;
     if options.json && target.is_standard_output() {
         return Err(Failure::usage(
@@ -116,6 +125,26 @@ fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) ->
         authorized_keys: options.authorized_keys.clone(),
         ..KeyOptions::default()
     };
+    if let Some(arq) = arq {
+        let wishes = Wishes {
+            carrier: endpoint::carrier(options.udp),
+            arq,
+            keys,
+            has_congestion: options.congestion.is_some(),
+            connect_timeout: None,
+            idle_timeout: options.idle_timeout.0,
+        };
+        transfer.arq = wishes.facts();
+        let service = classic::receiver::Service {
+            tool: &TOOL,
+            wishes,
+            places: &places,
+            target: &target,
+            keep_open: options.keep_open,
+            json: options.json,
+        };
+        return service.run(console, &signals, transfer);
+    }
     let protection = Protection::new(options.plain, &keys, "", console)?;
     let listener = listen(options, &places, &protection, console)?;
     let porter = Porter::start(&listener, console).map_err(|error| Failure::io("cannot start a thread", &error))?;
@@ -258,7 +287,7 @@ fn serve(
             }
             _ => return received,
         };
-        let next = Transfer::new(endpoint::carrier(options.udp), options.plain);
+        let next = transfer.next();
         let done = mem::replace(transfer, next);
         if options.json {
             let error = received.err().map(|failure| failure.message);
@@ -292,6 +321,7 @@ fn receive(
             endpoint::volume(bytes, elapsed)
         ));
         transfer.file = place.map(|place| place.to_string_lossy().into_owned());
+        transfer.completeness = Some("verified");
     });
     match &done {
         // The sender waits for our end, and we for its word that it has seen it; the payload is safe either way.
@@ -333,7 +363,7 @@ fn pump(
 }
 
 /// Why the stream is not whole, and what became of the part that came.
-fn cut(bytes: u64, peer: &str, target: &Target, error: &io::Error) -> Failure {
+pub(super) fn cut(bytes: u64, peer: &str, target: &Target, error: &io::Error) -> Failure {
     let why = plain_words(error);
     let fate = match target {
         Target::File(_) | Target::Directory(_) => "no file was kept",

@@ -7,8 +7,9 @@
 //! ```
 
 use super::args::{self, Tool, stream_tool_options};
+use super::classic::{self, Wishes};
 use super::console::{Console, Progress};
-use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, carrier_word, shown};
+use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, Mode, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
 use super::json::{self, Transfer, Transport, Volume};
 use super::keys::{KeyOptions, Protection};
@@ -31,9 +32,9 @@ use std::time::Duration;
 const PROXY_PORT: u16 = 6000;
 const RECEIVER_PORT: u16 = 7000;
 /// The largest read of the input.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// The peer's application may take its time: as long as the peer lives, the idle time-out is what ends the wait.
-const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long the peer's own end of stream is waited for, once it has read ours.
 const PEER_END: Duration = Duration::from_secs(5);
 
@@ -92,11 +93,24 @@ stream_tool_options! {
     }
 }
 
+impl Options {
+    fn keys(&self) -> KeyOptions {
+        KeyOptions {
+            pub_key: self.pub_key.clone(),
+            priv_key: self.priv_key.clone(),
+            authorized_keys: self.authorized_keys.clone(),
+            known_peers: self.known_peers.clone(),
+            accept_new: self.accept_new,
+        }
+    }
+}
+
 const TOOL: Tool = Tool {
     name: "stream-sender",
     operand_hint: Some("--file"),
     exclusive: &[
         &["--quiet", "--verbose"],
+        &["--plain", "--classic"],
         &["--pub-key", "--authorized-keys", "--known-peers"],
     ],
 };
@@ -107,7 +121,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
-    let mut transfer = Transfer::new(endpoint::carrier(options.udp), options.plain);
+    let mut transfer = Transfer::new(
+        endpoint::carrier(options.udp),
+        Mode::new(options.plain, options.classic),
+    );
     let ended = send_all(options, console, &mut transfer);
     json::conclude(options.json, &TOOL, &transfer, ended)
 }
@@ -118,10 +135,29 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
             "nobody listens on port 0: give --target-port a number from 1 to 65535",
         ));
     }
+    let arq = classic::arq(options.classic, options.arq, options.window, options.timeout)?;
     let signals = Signals::watch(console).map_err(|error| Failure::io("cannot watch for signals", &error))?;
     let name = options.file.as_deref().unwrap_or("-");
     transfer.file = Some(name.to_owned());
     let input = Input::open(name, &signals)?;
+    if let Some(arq) = arq {
+        let wishes = Wishes {
+            carrier: endpoint::carrier(options.udp),
+            arq,
+            keys: options.keys(),
+            has_congestion: options.congestion.is_some(),
+            connect_timeout: Some(options.connect_timeout.0),
+            idle_timeout: options.idle_timeout.0,
+        };
+        transfer.arq = wishes.facts();
+        let (_, addresses, name) = destination(options, &signals)?;
+        let to = classic::sender::Destination {
+            addresses: &addresses,
+            name: &name,
+            port: options.target_port.0,
+        };
+        return classic::sender::send(&wishes, &to, input, console, &signals, transfer);
+    }
     let stream = connect(options, console, &signals, transfer)?;
     transfer.peer = stream.peer_addr().ok().map(shown);
     let watch = PeerWatch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
@@ -134,7 +170,10 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
     drop(progress);
     transfer.volume = Volume::new(bytes, elapsed);
     match sent {
-        Ok(()) => console.note(format_args!("sent {}", endpoint::volume(bytes, elapsed))),
+        Ok(()) => {
+            transfer.completeness = Some("verified");
+            console.note(format_args!("sent {}", endpoint::volume(bytes, elapsed)));
+        }
         // What is not whole must not look so.
         Err(_) => stream.abort(),
     }
@@ -161,33 +200,12 @@ fn connect(
         congestion: options.congestion.clone(),
     };
     let _waiting = signals.waiting();
-    // "[::1]" is how an IPv6 address is written beside a port.
-    let host = options
-        .target
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(&options.target);
+    let (host, addresses, target) = destination(options, signals)?;
     let port = options.target_port.0;
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| Failure::new(Exit::Connect, format!("cannot find {host}: {}", plain_words(&error))))?
-        .collect();
-    log::info!("{host} is {addresses:?}");
-    let keys = KeyOptions {
-        pub_key: options.pub_key.clone(),
-        priv_key: options.priv_key.clone(),
-        authorized_keys: options.authorized_keys.clone(),
-        known_peers: options.known_peers.clone(),
-        accept_new: options.accept_new,
-    };
-    let protection = Protection::new(options.plain, &keys, &format!("{host}:{port}"), console)?;
+    let protection = Protection::new(options.plain, &options.keys(), &format!("{host}:{port}"), console)?;
     let builder = endpoint
         .builder(protection.security.clone())
         .connect_timeout(options.connect_timeout.0);
-    let target = match addresses.as_slice() {
-        [only] => only.to_string(),
-        _ => format!("{host}:{port}"),
-    };
     let stream = builder.connect(addresses.as_slice()).map_err(|error| {
         Failure::new(
             exit::of_connect(&error),
@@ -201,8 +219,30 @@ fn connect(
     Ok(stream)
 }
 
+/// The host without brackets, its addresses, and what to call them.
+fn destination(options: &Options, signals: &Signals) -> Result<(String, Vec<SocketAddr>, String), Failure> {
+    let _waiting = signals.waiting();
+    // "[::1]" is how an IPv6 address is written beside a port.
+    let host = options
+        .target
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(&options.target);
+    let port = options.target_port.0;
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::new(Exit::Connect, format!("cannot find {host}: {}", plain_words(&error))))?
+        .collect();
+    log::info!("{host} is {addresses:?}");
+    let target = match addresses.as_slice() {
+        [only] => only.to_string(),
+        _ => format!("{host}:{port}"),
+    };
+    Ok((host.to_owned(), addresses, target))
+}
+
 /// Why there is no connection, and what may help.
-fn no_connection(target: &str, port: u16, carrier: Carrier, error: &io::Error) -> String {
+pub(super) fn no_connection(target: &str, port: u16, carrier: Carrier, error: &io::Error) -> String {
     // A listener that is busy refuses as well, and says so.
     let nobody = match StreamError::of(error) {
         Some(StreamError::Refused { reason }) => reason.starts_with("nothing listens"),
@@ -238,12 +278,10 @@ fn send(
 ) -> Result<(), Failure> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        input.wait(signals, watch)?;
-        let read = match input.file.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::io(format!("cannot read {}", input.name), &error)),
+        input.wait(signals, watch.fd(), || watch.failure())?;
+        let read = match input.read(&mut chunk)? {
+            0 => break,
+            read => read,
         };
         let mut writer = stream;
         writer
@@ -266,7 +304,7 @@ fn broken(bytes: u64, error: &io::Error) -> Failure {
 }
 
 /// What is sent.
-struct Input {
+pub(super) struct Input {
     file: File,
     /// For messages.
     name: String,
@@ -275,7 +313,7 @@ struct Input {
 }
 
 impl Input {
-    fn open(name: &str, signals: &Signals) -> Result<Self, Failure> {
+    pub(super) fn open(name: &str, signals: &Signals) -> Result<Self, Failure> {
         let (file, name) = if name == "-" {
             (
                 io::stdin().as_fd().try_clone_to_owned().map(File::from),
@@ -300,13 +338,33 @@ impl Input {
         })
     }
 
-    /// Waits for something to read, for as long as the peer is there and no signal asks us to end.
-    fn wait(&self, signals: &Signals, watch: &PeerWatch) -> Result<(), Failure> {
+    /// How long it is, where that is known.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+
+    /// Reads once; 0 at the end.
+    pub(super) fn read(&mut self, chunk: &mut [u8]) -> Result<usize, Failure> {
+        loop {
+            match self.file.read(chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.map_err(|error| Failure::io(format!("cannot read {}", self.name), &error)),
+            }
+        }
+    }
+
+    /// Waits for something to read, for as long as no signal asks us to end and `peer` is not readable: then `failure`
+    /// says why the peer has gone, unless that is no failure.
+    pub(super) fn wait(
+        &self,
+        signals: &Signals,
+        peer: BorrowedFd<'_>,
+        failure: impl Fn() -> Option<Failure>,
+    ) -> Result<(), Failure> {
         if self.bytes.is_some() {
             return Ok(());
         }
-        let mut fds =
-            [self.file.as_fd(), signals.fd(), watch.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut fds = [self.file.as_fd(), signals.fd(), peer].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         loop {
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
@@ -314,8 +372,8 @@ impl Input {
                 Ok(_) => {}
             }
             let [input, signal, peer] = [0, 1, 2].map(|index: usize| !fds[index].revents().is_empty());
-            if peer && let Some(error) = watch.error() {
-                return Err(broken(watch.stream.stats().written_bytes, &error));
+            if peer && let Some(failure) = failure() {
+                return Err(failure);
             }
             if input {
                 return Ok(());
@@ -369,8 +427,9 @@ impl PeerWatch {
     }
 
     /// Why the stream has failed, once [`PeerWatch::fd`] is readable.
-    fn error(&self) -> Option<io::Error> {
-        self.outcome.try_recv().ok().and_then(Result::err)
+    fn failure(&self) -> Option<Failure> {
+        let error = self.outcome.try_recv().ok().and_then(Result::err)?;
+        Some(broken(self.stream.stats().written_bytes, &error))
     }
 
     /// Waits until the peer has ended its direction, at most for `within`; then gives the stream back.

@@ -1,9 +1,10 @@
 //! What the lab says at its end: a table for people, or an object for programs.
 
-use super::super::endpoint::{carrier_word, mode_word};
-use super::super::json::{Transport, Volume};
+use super::super::endpoint::{Mode, carrier_word};
+use super::super::json::{ArqFacts, Transport, Volume};
 use super::super::quantity::{grouped, millis, rate};
 use super::ends::End;
+use crate::classic::Arq;
 use crate::filter::{ChainCounters, RuleCounters, Spec};
 use crate::stats::Stats;
 use crate::stream::Carrier;
@@ -15,7 +16,9 @@ use std::time::Duration;
 /// What is known of a run so far.
 pub(super) struct Report {
     pub(super) carrier: Carrier,
-    pub(super) plain: bool,
+    pub(super) mode: Mode,
+    /// In classic mode.
+    pub(super) arq: Option<Arq>,
     pub(super) seed: u64,
     pub(super) file: Option<String>,
     pub(super) faults: Spec,
@@ -47,13 +50,17 @@ impl Report {
             self.faults.to_string()
         };
         let dropped = self.filters.each_ref().map(|filters| filters.dropped);
+        let scheme = self.arq.map_or_else(String::new, |arq| {
+            let (scheme, window) = (arq.scheme(), arq.window_pkts());
+            format!(" ({scheme}, window {window}, time-out {:?})", arq.timeout_after())
+        });
         let mut rows = vec![
             (
                 "link",
                 format!(
-                    "{} on loopback, {}, {impairment}",
+                    "{} on loopback, {}{scheme}, {impairment}",
                     carrier_word(self.carrier),
-                    mode_word(self.plain)
+                    self.mode.word()
                 ),
             ),
             ("seed", self.seed.to_string()),
@@ -91,7 +98,8 @@ impl Report {
         let [up, down] = &self.filters;
         Facts {
             carrier: carrier_word(self.carrier),
-            mode: mode_word(self.plain),
+            mode: self.mode.word(),
+            arq: self.arq.map(ArqFacts::of).unwrap_or_default(),
             seed: self.seed,
             file: self.file.clone(),
             faults: self.faults.to_string(),
@@ -111,6 +119,8 @@ impl Report {
 pub(super) struct Facts {
     carrier: &'static str,
     mode: &'static str,
+    #[serde(flatten)]
+    arq: ArqFacts,
     seed: u64,
     file: Option<String>,
     faults: String,
