@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod classic;
 #[cfg(feature = "cli")]
 mod cli;
 mod fuzz;

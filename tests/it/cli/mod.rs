@@ -1,5 +1,6 @@
 //! The tools as processes: what they print where, and how they end.
 
+mod classic;
 mod endings;
 mod json;
 mod keys;
