@@ -39,7 +39,8 @@ const STACK_BYTES: usize = 128 << 10;
 /// let mut text = String::new();
 /// listener.accept(None)?.read_to_string(&mut text)?; // up to the close; that it is whole, nobody knows
 /// assert_eq!(text, "as in the old days");
-/// # sender.join().unwrap()
+/// sender.join().unwrap()?;
+/// # Ok::<(), io::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {

@@ -5,6 +5,18 @@ use super::rsa::Cryptor;
 use crate::wire::classic::{MAX_WINDOW, Packet, frame, unframe};
 use crate::wire::packet::{self, Decoded};
 
+/// What a packet of a stranger can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// An introduction, or one of the first packets: nothing is acknowledged, and what it brings belongs to the first
+    /// window.
+    Beginning,
+    /// It belongs to a stream that has begun elsewhere, or has ended here.
+    Middle,
+    /// It makes no sense.
+    Noise,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Wrapping {
@@ -35,14 +47,17 @@ impl Wrapping {
         }
     }
 
-    /// Whether it can be one of the first packets of a peer: nothing of ours is acknowledged, and what it sends belongs
-    /// to its first window. A packet of the stream before may still be on its way.
-    pub(super) fn is_early(&self, bytes: &[u8]) -> bool {
+    /// What comes from somebody who was not heard before.
+    pub(super) fn look(&self, bytes: &[u8]) -> Look {
+        if bytes.is_empty() {
+            return Look::Beginning;
+        }
         let packet = self.unwrap(bytes).unwrap_or_default();
-        Packet::decode(&packet).is_ok_and(|packet| {
-            let is_first = packet.write_offset.is_none_or(|index| index < MAX_WINDOW);
-            packet.read_offset == 0 && is_first
-        })
+        match Packet::decode(&packet) {
+            Ok(packet) if packet.read_offset > 0 || packet.write_offset >= Some(MAX_WINDOW) => Look::Middle,
+            Ok(_) => Look::Beginning,
+            Err(_) => Look::Noise,
+        }
     }
 
     /// A bare acknowledgement in clear, by which a peer of another mode can tell what is spoken here. It repeats the id

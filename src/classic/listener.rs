@@ -4,6 +4,7 @@
 //! is the original's way, and one of the things that `docs/classic.md` shows.
 
 use super::builder::{Builder, Peer};
+use super::carrier::Look;
 use super::endpoint::not_classic;
 use super::shared::{deadline, is_past};
 use super::stream::Stream;
@@ -152,14 +153,25 @@ impl Listener {
                 };
                 return self.builder.start(halves, &port.properties, peer).map(Some);
             }
+            // Noise without end must not hold the caller.
+            if is_past(until) {
+                let _ = port.home.send(halves);
+                return Ok(None);
+            }
         }
     }
 
     /// Whether somebody begins a stream with this.
     fn is_welcome(&self, batch: &Batch, halves: &mut Halves) -> bool {
         let wrapping = self.builder.wrapping(true);
-        if batch.iter().any(|bytes| bytes.is_empty() || wrapping.is_early(bytes)) {
+        let looks: Vec<_> = batch.iter().map(|bytes| wrapping.look(bytes)).collect();
+        if looks.contains(&Look::Beginning) {
             return true;
+        }
+        if looks.contains(&Look::Middle) {
+            let reason = "it goes on with a stream whose beginning was not heard here: start its sender again".into();
+            self.tell(batch.path, reason);
+            return false;
         }
         let first = batch.iter().next().unwrap_or_default();
         // Of the length, what is behind it may be anything: other keys, or none.

@@ -240,6 +240,24 @@ fn a_udp_listener_serves_one_peer_after_the_other() {
 }
 
 #[test]
+fn a_stream_whose_beginning_nobody_heard_is_none() {
+    let listener = Builder::new().listen_udp("127.0.0.1:0").unwrap();
+    let old = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    old.send_to(b"\x0e\0\0\0\x0a\0\0\0\0\0\0\0\x0a\0\0\0hi", addr).unwrap();
+    old.send_to(b"\x0c\0\0\0\x0a\0\0\0\x01\0\0\0\xff\xff\xff\xff", addr)
+        .unwrap();
+    let incidents = listener.incidents();
+    let accepting = thread::spawn(move || listener.accept(Some(WATCHDOG)));
+    for _ in 0..2 {
+        let incident = incidents.recv_timeout(WATCHDOG).unwrap();
+        assert!(incident.reason.contains("start its sender again"), "{incident:?}");
+    }
+    old.send_to(b"\x0e\0\0\0\x0a\0\0\0\0\0\0\0\x09\0\0\0hi", addr).unwrap();
+    assert!(accepting.join().unwrap().is_ok(), "the first of its window may be lost");
+}
+
+#[test]
 fn peers_of_other_modes_are_turned_away_with_a_sentence_that_says_what_to_do() {
     // UDP: the listener says it, and goes on waiting.
     let listener = Builder::new().listen_udp("127.0.0.1:0").unwrap();
