@@ -1,5 +1,7 @@
 //! The tools as processes: what they print where, and how they end.
 
+mod bench;
+mod doctor;
 mod endings;
 mod json;
 mod keys;
