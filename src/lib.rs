@@ -71,7 +71,7 @@ pub mod cli;
 pub use crypto::tls::{KeyLog, KeyLogFile, SecureOptions, Suite};
 pub use crypto::{identity, trust};
 pub use error::{Limit, StreamError};
-pub use stats::{ListenerStats, Stats};
+pub use stats::{BlockedBy, ListenerStats, Stats};
 pub use stream::{Carrier, CloseHandle, Finished, Incident, Limits, Listener, Security, Stream, StreamBuilder};
 
 /// The examples in the texts are compiled and run by `cargo test`.

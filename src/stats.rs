@@ -64,6 +64,27 @@ pub struct Stats {
     pub recv_buffer_bytes: u64,
     /// Times that the threads of this stream woke up.
     pub wakeups: u64,
+    /// What kept the sender from sending more when it last looked.
+    pub blocked_by: BlockedBy,
+}
+
+/// What keeps a sender from sending more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockedBy {
+    /// Nothing: it is at work.
+    #[default]
+    Nothing,
+    /// Everything that was written is sent.
+    Application,
+    /// The congestion window is full.
+    CongestionWindow,
+    /// The peer's receive window is full.
+    ReceiveWindow,
+    /// The pacer spreads packets over time.
+    Pacing,
+    /// The carrier takes no more: a buffer of the kernel is full.
+    Carrier,
 }
 
 /// Counters and gauges of one listener at one moment. Counters count from the start of the listener and never fall.

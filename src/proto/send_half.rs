@@ -234,6 +234,11 @@ impl SendHalf {
         self.max_data.saturating_sub(self.buffer.sent_offset())
     }
 
+    /// Something that was written waits to be sent, for the first time or again.
+    pub fn has_unsent(&self) -> bool {
+        self.buffer.has_lost() || self.buffer.end_offset() > self.buffer.sent_offset()
+    }
+
     /// Size in bytes of full packets.
     pub fn packet_bytes(&self) -> usize {
         self.packet_bytes

@@ -37,7 +37,7 @@ mod timer_thread;
 
 pub(crate) mod handshake;
 pub(crate) mod intake;
-mod mailbox;
+pub(crate) mod mailbox;
 mod monitor;
 mod outbox;
 pub(crate) mod outlet;

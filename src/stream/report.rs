@@ -4,7 +4,7 @@ use super::printable::printable;
 use crate::error::{Limit, StreamError};
 use crate::proto::update::Close;
 use crate::proto::{Ended, SendHalf};
-use crate::stats::Stats;
+use crate::stats::{BlockedBy, Stats};
 use crate::wire::close_code;
 use std::io;
 use std::time::Duration;
@@ -34,7 +34,23 @@ pub(crate) fn snapshot(half: &SendHalf) -> Stats {
         pacing_bytes_per_sec: if rate == u64::MAX { 0 } else { rate },
         pmtu_bytes: half.packet_bytes() as u64,
         send_buffer_bytes: progress.unacked_bytes,
+        blocked_by: blocked_by(half),
         ..Stats::default()
+    }
+}
+
+/// Why the half has no packet to give now. The driver knows of the carrier.
+fn blocked_by(half: &SendHalf) -> BlockedBy {
+    if half.next_paced().is_some() {
+        BlockedBy::Pacing
+    } else if !half.has_unsent() {
+        BlockedBy::Application
+    } else if half.bytes_in_flight() + half.packet_bytes() as u64 > half.controller().window() {
+        BlockedBy::CongestionWindow
+    } else if half.credit() == 0 {
+        BlockedBy::ReceiveWindow
+    } else {
+        BlockedBy::Nothing
     }
 }
 

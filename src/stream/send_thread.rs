@@ -15,6 +15,7 @@ use super::outlet::{Filled, Outlet};
 use super::report::{is_gone, snapshot, verdict};
 use crate::error::StreamError;
 use crate::proto::LONGEST_CLOSE_WAIT;
+use crate::stats::BlockedBy;
 use crate::subsystem::{Batch, Buffer, PacketTx, Sent};
 use crate::wire::packet::ConnectionId;
 use crossbeam_channel::{Receiver, Sender};
@@ -305,7 +306,11 @@ impl Driver<'_> {
             let reason = "the peer has stopped reading".into();
             self.connection.outbox.fail(StreamError::BrokenPipe { reason });
         }
-        *self.connection.snapshot.lock() = snapshot(half);
+        let mut seen = snapshot(half);
+        if self.stalled_since.is_some() {
+            seen.blocked_by = BlockedBy::Carrier;
+        }
+        *self.connection.snapshot.lock() = seen;
         let ended = half.ended().map(|ended| {
             let delivered = || self.connection.pipe.counts().delivered;
             verdict(ended, self.connection.idle_timeout, self.carrier_error, delivered)

@@ -83,10 +83,12 @@ mod letters;
 mod link;
 mod network;
 mod node;
+mod parts;
 mod real_time;
 
 pub use endpoint::{Endpoint, Options};
 pub use link::LinkCounters;
 pub use network::{Event, Network, Observer};
 pub use node::{Datagram, Node};
+pub use parts::Mailbox;
 pub use real_time::pair;

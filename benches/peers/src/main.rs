@@ -8,6 +8,11 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml` runs everything; `-- --help` tells the rest.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock, waits and starts threads"
+)]
+
 mod bounds;
 mod cases;
 mod keys;

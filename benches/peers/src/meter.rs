@@ -23,7 +23,7 @@ impl Meter {
         let wall_secs = self.wall.elapsed().as_secs_f64();
         Report {
             wall_secs,
-            cpu_secs: (cpu() - self.cpu).as_secs_f64(),
+            cpu_secs: cpu().saturating_sub(self.cpu).as_secs_f64(),
             peak_bytes: status_bytes("VmHWM:"),
             resident_bytes: status_bytes("VmRSS:"),
             ..Report::default()

@@ -40,7 +40,15 @@ where
     T: TopLevelCommand + ArgsInfo + Common,
     F: FnOnce(&T, &Console) -> Result<Exit, Failure>,
 {
-    let words = std::env::args_os().skip(1).collect();
+    run_words(tool, std::env::args_os().skip(1).collect(), body)
+}
+
+/// As [`run`], with these arguments.
+pub(crate) fn run_words<T, F>(tool: &Tool, words: Vec<OsString>, body: F) -> ExitCode
+where
+    T: TopLevelCommand + ArgsInfo + Common,
+    F: FnOnce(&T, &Console) -> Result<Exit, Failure>,
+{
     let options = match interpret::<T>(tool, words, |key| std::env::var_os(key)) {
         Parsed::Run(options) => options,
         Parsed::Print(text) => return print(tool, &text).into(),

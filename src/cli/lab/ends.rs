@@ -2,6 +2,7 @@
 
 use super::super::console::Console;
 use super::super::exit::{Failure, plain_words};
+use super::link::Accept;
 use super::source::Source;
 use crate::stats::Stats;
 use crate::stream::{Finished, Stream};
@@ -62,9 +63,7 @@ pub(super) fn send(mut stream: &Stream, source: &mut Source, console: &Console) 
 }
 
 /// Starts the receiving end on what `accept` returns.
-pub(super) fn receive(
-    accept: impl FnOnce() -> io::Result<Stream> + Send + 'static,
-) -> Result<JoinHandle<Result<End, Failure>>, Failure> {
+pub(super) fn receive(accept: Accept) -> Result<JoinHandle<Result<End, Failure>>, Failure> {
     let broken = |error: io::Error| Failure::runtime(format!("receiving failed: {}", plain_words(&error)));
     let body = move || {
         let stream = accept().map_err(broken)?;

@@ -2,7 +2,6 @@
 
 use super::super::endpoint::{Congestion, controlled};
 use super::super::exit::{Failure, plain_words};
-use super::ends::{End, receive};
 use crate::filter::{Direction, Spec};
 use crate::impair::{Control, Impaired};
 use crate::stream::{Carrier, Listener, Security, Stream, StreamBuilder};
@@ -58,8 +57,8 @@ impl Link {
         Impaired::with_control(subsystem, self.faults.chain(self.seed, direction))
     }
 
-    /// Starts the receiver and connects to it.
-    pub(super) fn connect(&self) -> Result<Connected, Failure> {
+    /// Starts the receiver, which `receive` makes of what accepts its stream, and connects to it.
+    pub(super) fn connect<T>(&self, receive: impl FnOnce(Accept) -> Receiver<T>) -> Result<Connected<T>, Failure> {
         let no_socket = |error: io::Error| Failure::io("cannot make a socket on the loopback interface", &error);
         let not_connected = |error: io::Error| Failure::runtime(format!("cannot connect: {}", plain_words(&error)));
         match self.carrier {
@@ -70,7 +69,7 @@ impl Link {
                 let (server, there) = self.impaired(server, Direction::Upstream);
                 let listener = self.receiver.bind_over(server).map_err(no_socket)?;
                 let closer = listener.close_handle();
-                let receiver = receive(move || accept(&listener))?;
+                let receiver = receive(Box::new(move || accept(&listener)))?;
                 let (client, back) = self.impaired(client, Direction::Downstream);
                 let stream = self.sender.connect_over(client).map_err(|error| {
                     // Or else the receiver waits for its whole time.
@@ -91,7 +90,7 @@ impl Link {
                 let server = Tcp::from_stream(server).map_err(no_socket)?;
                 let (server, there) = self.impaired(server, Direction::Upstream);
                 let builder = self.receiver.clone();
-                let receiver = receive(move || builder.accept_over(server))?;
+                let receiver = receive(Box::new(move || builder.accept_over(server)))?;
                 let client = Tcp::from_stream(client).map_err(no_socket)?;
                 let (client, back) = self.impaired(client, Direction::Downstream);
                 let stream = self.sender.connect_over(client).map_err(not_connected)?;
@@ -106,10 +105,16 @@ impl Link {
     }
 }
 
+/// Waits for the stream of the receiver.
+pub(super) type Accept = Box<dyn FnOnce() -> io::Result<Stream> + Send>;
+
+/// A receiver at work, or why it cannot be.
+pub(super) type Receiver<T> = Result<JoinHandle<T>, Failure>;
+
 /// Both ends at work, and the faults between them.
-pub(super) struct Connected {
+pub(super) struct Connected<T> {
     pub(super) stream: Stream,
-    pub(super) receiver: JoinHandle<Result<End, Failure>>,
+    pub(super) receiver: JoinHandle<T>,
     pub(super) there: Control,
     pub(super) back: Control,
 }

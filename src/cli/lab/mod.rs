@@ -7,8 +7,12 @@
 //! ```
 //!
 //! Both ends take the SHA-256 of what passes; the same means that everything arrived.
+//!
+//! Two more jobs have their own folders: `bench` compares carriers, `doctor` says what limits a transfer.
 
+mod bench;
 mod classic;
+mod doctor;
 mod ends;
 mod link;
 mod report;
@@ -24,11 +28,12 @@ use super::keys;
 use super::quantity::{Bytes, Delay, Percent};
 use crate::filter::{Distribution, Rule, Scope, Spec};
 use crate::stream::Carrier;
-use ends::{End, send};
+use ends::{End, receive, send};
 use link::{Connected, Link};
 use report::Report;
 use rustix::time::{ClockId, clock_gettime};
 use source::Source;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +48,7 @@ stream_tool_options! {
         example = "{command_name} README.md --loss 5",
         example = "{command_name} --classic --arq go-back-n --window 4 --timeout 50ms --loss 5",
         example = "{command_name} --tcp --loss 2 --delay 40 --seed 7",
+        note = "Two more jobs, each with a --help of its own:\n  {command_name} bench    carriers side by side\n  {command_name} doctor   what limits a transfer, and what would help",
         error_code(0, "Everything arrived as it was sent."),
         error_code(1, "It did not."),
         error_code(2, "The command line makes no sense.")
@@ -77,26 +83,6 @@ stream_tool_options! {
 }
 
 impl Options {
-    /// Loss in each direction, delay from sender to receiver.
-    fn faults(&self) -> Spec {
-        let mut faults = Spec::new();
-        if self.loss.0 > 0.0 {
-            faults.push(Scope::Both, Rule::Loss { pct: self.loss.0 });
-        }
-        if !self.delay.0.is_zero() {
-            let distribution = Distribution::Uniform;
-            faults.push(
-                Scope::Up,
-                Rule::Delay {
-                    delay: self.delay.0,
-                    jitter: Duration::ZERO,
-                    distribution,
-                },
-            );
-        }
-        faults
-    }
-
     fn carrier(&self) -> Carrier {
         if self.tcp { Carrier::Tcp } else { Carrier::Udp }
     }
@@ -114,7 +100,14 @@ const TOOL: Tool = Tool {
 
 /// Runs `stream-lab` with the arguments of this process.
 pub fn main() -> ExitCode {
-    args::run(&TOOL, run)
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let job = words.first().and_then(|word| word.to_str()).map(str::to_owned);
+    // A file of that name is `./bench`.
+    match job.as_deref() {
+        Some("bench") => bench::main(words.split_off(1)),
+        Some("doctor") => doctor::main(words.split_off(1)),
+        _ => args::run_words(&TOOL, words, run),
+    }
 }
 
 fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
@@ -125,7 +118,7 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
         // 32 bits are easy to type again.
         seed: options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         file: options.file.clone(),
-        faults: options.faults(),
+        faults: faults(options.loss, options.delay),
         filters: Default::default(),
         sent: None,
         received: None,
@@ -133,6 +126,26 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     };
     let ended = experiment(options, console, &mut report);
     json::conclude(options.json, &TOOL, &report.facts(), ended)
+}
+
+/// Loss in each direction, delay from sender to receiver.
+fn faults(loss: Percent, delay: Delay) -> Spec {
+    let mut faults = Spec::new();
+    if loss.0 > 0.0 {
+        faults.push(Scope::Both, Rule::Loss { pct: loss.0 });
+    }
+    if !delay.0.is_zero() {
+        let distribution = Distribution::Uniform;
+        faults.push(
+            Scope::Up,
+            Rule::Delay {
+                delay: delay.0,
+                jitter: Duration::ZERO,
+                distribution,
+            },
+        );
+    }
+    faults
 }
 
 /// Sends the file over the link, and says how that went.
@@ -182,7 +195,7 @@ fn experiment(options: &Options, console: &Console, report: &mut Report) -> Resu
         receiver,
         there,
         back,
-    } = link.connect()?;
+    } = link.connect(receive)?;
     let sent = send(&stream, &mut source, console);
     if sent.is_err() {
         stream.abort();

@@ -129,6 +129,12 @@ impl SecureMode {
         })
     }
 
+    /// What the handshakes of both sides are configured with: the same TLS over another carrier, for comparison.
+    #[cfg(feature = "cli")]
+    pub(crate) fn configs(&self) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        (Arc::clone(&self.client), Arc::clone(&self.server))
+    }
+
     pub(super) fn connection(&self, side: Side, local_params: Vec<u8>) -> Result<Connection, EngineError> {
         let connection = match side {
             Side::Client => {

@@ -1,6 +1,8 @@
 //! The tools as processes: what they print where, and how they end.
 
+mod bench;
 mod classic;
+mod doctor;
 mod endings;
 mod json;
 mod keys;

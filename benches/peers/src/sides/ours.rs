@@ -7,7 +7,6 @@ use crate::{Fallible, keys};
 use securestream::subsystem::tcp::Tcp;
 use securestream::{Stream, StreamBuilder};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,18 +44,8 @@ pub fn run(task: &Task) -> Fallible<()> {
 fn one(task: &Task, builder: &StreamBuilder) -> Fallible<()> {
     // The congestion control of TCP is that of the others, so the connection is made here.
     let mut stream = match (task.is_server(), task.transport) {
-        (true, Transport::OursTcp) => {
-            let listener = TcpListener::bind(any_port())?;
-            say_listening(listener.local_addr()?)?;
-            let (carrier, _) = listener.accept()?;
-            tcp::prepare(&carrier)?;
-            builder.accept_over(Tcp::from_stream(carrier)?)?
-        }
-        (false, Transport::OursTcp) => {
-            let carrier = TcpStream::connect(task.server()?)?;
-            tcp::prepare(&carrier)?;
-            builder.connect_over(Tcp::from_stream(carrier)?)?
-        }
+        (true, Transport::OursTcp) => builder.accept_over(Tcp::from_stream(tcp::accept()?)?)?,
+        (false, Transport::OursTcp) => builder.connect_over(Tcp::from_stream(tcp::connect(task.server()?)?)?)?,
         (true, _) => {
             let listener = builder.bind(any_port())?;
             say_listening(listener.local_addr()?)?;

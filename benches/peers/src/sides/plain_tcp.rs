@@ -1,21 +1,16 @@
 //! The TCP of the system, in clear.
 
-use super::{any_port, say_listening, tcp};
+use super::tcp;
 use crate::Fallible;
 use crate::work::Task;
 use std::io::Read;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::Shutdown;
 
 pub fn run(task: &Task) -> Fallible<()> {
     if task.is_server() {
-        let listener = TcpListener::bind(any_port())?;
-        say_listening(listener.local_addr()?)?;
-        let (mut stream, _) = listener.accept()?;
-        tcp::prepare(&stream)?;
-        tcp::receive(&mut stream, task.work)
+        tcp::receive(&mut tcp::accept()?, task.work)
     } else {
-        let mut stream = TcpStream::connect(task.server()?)?;
-        tcp::prepare(&stream)?;
+        let mut stream = tcp::connect(task.server()?)?;
         tcp::send(&mut stream, task.work, |stream| {
             stream.shutdown(Shutdown::Write)?;
             // It closes when it has read everything.

@@ -1,20 +1,38 @@
 //! What all that runs on TCP shares: the same socket options, and blocking bulk and ping over `Read + Write`.
 
-use super::{check_whole, ping, say_report};
+use super::{any_port, check_whole, ping, say_listening, say_report};
 use crate::Fallible;
 use crate::meter::Meter;
 use crate::work::{CHUNK, Report, Work};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// The machine's default may be another one; all are measured with this.
 const CONGESTION: &[u8] = b"cubic";
 
-/// Sets what all have.
-pub fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_congestion(CONGESTION)
+fn socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // Before there is a connection: one that began with another control keeps its pacing.
+    socket.set_tcp_congestion(CONGESTION)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Listens, tells where, and waits for the one client.
+pub fn accept() -> io::Result<TcpStream> {
+    let socket = socket()?;
+    socket.bind(&any_port().into())?;
+    socket.listen(1)?;
+    let listener = TcpListener::from(socket);
+    say_listening(listener.local_addr()?)?;
+    Ok(listener.accept()?.0)
+}
+
+pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket()?;
+    socket.connect(&addr.into())?;
+    Ok(socket.into())
 }
 
 /// Sends: `end` says that this was all, and returns when the peer has it.
