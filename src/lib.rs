@@ -46,6 +46,7 @@
 //! | [`wire`], [`crypto`], [`filter`], [`subsystem`] | bytes of packets; their protection; faults; packets to and from the system |
 //! | [`impair`], [`proto`] | a subsystem with faults in front; the protocol core, without clock, socket and thread |
 //! | [`stream`] | streams and listeners: the threads around the core |
+//! | [`proxy`] | the man in the middle, and network emulator |
 //!
 //! The files `docs/architecture.md` and `docs/protocol.md` beside the source say how it is built, and what every byte on
 //! the wire means.
@@ -55,6 +56,7 @@ pub mod error;
 pub mod filter;
 pub mod impair;
 pub mod proto;
+pub mod proxy;
 pub mod stats;
 pub mod stream;
 pub mod subsystem;
