@@ -47,10 +47,12 @@
 //! | [`impair`], [`proto`] | a subsystem with faults in front; the protocol core, without clock, socket and thread |
 //! | [`stream`] | streams and listeners: the threads around the core |
 //! | [`proxy`] | the man in the middle, and network emulator |
+//! | [`attack`] | what a man in the middle can do, for lessons and tests |
 //!
 //! The files `docs/architecture.md` and `docs/protocol.md` beside the source say how it is built, and what every byte on
 //! the wire means.
 
+pub mod attack;
 pub mod crypto;
 pub mod error;
 pub mod filter;
