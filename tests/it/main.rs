@@ -12,6 +12,7 @@ mod architecture;
 mod cli;
 mod fuzz;
 mod keys;
+mod proxy;
 mod recovery;
 mod script;
 mod simnet;

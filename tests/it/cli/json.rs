@@ -40,7 +40,7 @@ fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
 }
 
 #[track_caller]
-fn assert_documented(object: &Value) {
+pub(super) fn assert_documented(object: &Value) {
     let tool = object["tool"].as_str().unwrap();
     let mut found = BTreeSet::new();
     keys(object, "", &mut found);
@@ -57,7 +57,7 @@ fn objects(ended: &Ended) -> Vec<Value> {
 }
 
 #[track_caller]
-fn object(ended: &Ended) -> Value {
+pub(super) fn object(ended: &Ended) -> Value {
     let mut all = objects(ended);
     assert_eq!(all.len(), 1, "{ended:?}");
     all.remove(0)

@@ -6,6 +6,7 @@ mod keys;
 mod lab;
 mod memory;
 mod modes;
+mod proxy;
 mod rsagen;
 mod tool;
 mod transfer;
