@@ -47,16 +47,20 @@
 //! | [`impair`], [`proto`] | a subsystem with faults in front; the protocol core, without clock, socket and thread |
 //! | [`stream`] | streams and listeners: the threads around the core |
 //! | [`classic`] | the protocol of the original program, for teaching and for old peers; next to `stream`, not above it |
+//! | [`proxy`] | the man in the middle, and network emulator |
+//! | [`attack`] | what a man in the middle can do, for lessons and tests |
 //!
 //! The files `docs/architecture.md` and `docs/protocol.md` beside the source say how it is built, and what every byte on
 //! the wire means.
 
+pub mod attack;
 pub mod classic;
 pub mod crypto;
 pub mod error;
 pub mod filter;
 pub mod impair;
 pub mod proto;
+pub mod proxy;
 pub mod stats;
 pub mod stream;
 pub mod subsystem;

@@ -70,6 +70,13 @@ impl Console {
         Spinner { bar }
     }
 
+    /// One line that is kept up to date, on a terminal.
+    pub(crate) fn live(&self) -> Live {
+        let bar = ProgressBar::with_draw_target(None, self.draw_target()).with_style(parsed("{wide_msg}"));
+        *self.bar.lock() = bar.clone();
+        Live { bar }
+    }
+
     fn draw_target(&self) -> ProgressDrawTarget {
         if !self.quiet && io::stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(10)
@@ -121,6 +128,29 @@ pub(crate) struct Spinner {
 }
 
 impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A line that is kept up to date. It vanishes when it is dropped.
+pub(crate) struct Live {
+    bar: ProgressBar,
+}
+
+impl Live {
+    /// Whether there is anybody to see it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        self.bar.tick();
+    }
+}
+
+impl Drop for Live {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -8,6 +8,7 @@
 //! was asked for) only; everything said to a person goes to standard error, through `console`.
 
 pub mod lab;
+pub mod proxy;
 pub mod receiver;
 pub mod rsagen;
 pub mod sender;

@@ -5,7 +5,7 @@
 //!       '--- incidents --> THREAD "incidents" --> standard error
 //! ```
 
-use super::args::{self, Tool, stream_tool_options};
+use super::args::{self, Tool, classic_tool_options};
 use super::classic::{self, Wishes};
 use super::console::{Console, Progress};
 use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, Mode, carrier_word, shown};
@@ -29,7 +29,7 @@ pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// How long the sender has to hear that everything was read.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-stream_tool_options! {
+classic_tool_options! {
     #[argh(
         description = "Receive a stream. Ends well when the verified end of the stream has come and everything is written.",
         help_triggers("-h", "--help"),

@@ -6,7 +6,7 @@
 //!                                         that goes away is noticed while the input is silent
 //! ```
 
-use super::args::{self, Tool, stream_tool_options};
+use super::args::{self, Tool, classic_tool_options};
 use super::classic::{self, Wishes};
 use super::console::{Console, Progress};
 use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, Mode, carrier_word, shown};
@@ -38,7 +38,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long the peer's own end of stream is waited for, once it has read ours.
 const PEER_END: Duration = Duration::from_secs(5);
 
-stream_tool_options! {
+classic_tool_options! {
     #[argh(
         description = "Send a file or standard input over a stream. Ends well when the application at the other side has \
                        read everything.",

@@ -1,6 +1,6 @@
 //! Everything is lost: a cut cable.
 
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::{Counters, Filter, Packet, Rule, Tally, Verdict};
 use std::time::Instant;
 
 /// Drops every packet.
@@ -22,6 +22,10 @@ impl<T> Filter<T> for Blackhole {
     fn handle(&mut self, packet: Packet<T>, _: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
         self.tally.enter();
         self.tally.drop_if(true, packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        matches!(rule, Rule::Blackhole)
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! Damage to the bytes of packets.
 
-use super::{Counters, Dice, Filter, Packet, Tally, Verdict, chance};
+use super::{Counters, Dice, Filter, Packet, Rule, Tally, Verdict, chance};
 use std::time::Instant;
 
 /// What kind of damage.
@@ -56,6 +56,15 @@ impl<T> Filter<T> for Corrupt {
         }
         out.push(packet);
         self.tally.note(Verdict::Corrupt)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Corrupt { pct, damage } = rule else {
+            return false;
+        };
+        self.chance = chance(*pct);
+        self.damage = *damage;
+        true
     }
 
     fn name(&self) -> &str {

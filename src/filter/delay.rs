@@ -2,7 +2,7 @@
 //! with jitter the mean delay lies a little above the one asked for. (A [`super::Reorder`] rule breaks the order.)
 
 use super::held::Held;
-use super::{Counters, Dice, Filter, MAX_HOLD, Packet, Tally, Verdict};
+use super::{Counters, Dice, Filter, MAX_HOLD, Packet, Rule, Tally, Verdict};
 use std::time::{Duration, Instant};
 
 /// How the delay varies.
@@ -97,6 +97,38 @@ impl<T: Send> Filter<T> for Delay<T> {
 
     fn next_timeout(&self) -> Option<Instant> {
         self.held.next_timeout()
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Delay {
+            delay,
+            jitter,
+            distribution,
+        } = rule
+        else {
+            return false;
+        };
+        // Packets keep their order, also when the delay falls: `Held` sees to it.
+        self.base = (*delay).min(MAX_HOLD);
+        self.jitter = (*jitter).min(MAX_HOLD);
+        self.distribution = *distribution;
+        true
+    }
+
+    fn wind_down(&mut self) -> bool {
+        (self.base, self.jitter, self.distribution) = (Duration::ZERO, Duration::ZERO, Distribution::None);
+        true
+    }
+
+    fn uniform_hold(&self) -> Option<Duration> {
+        (self.distribution == Distribution::None).then_some(self.base)
+    }
+
+    fn count_whole(&mut self, packets: u64) {
+        self.tally.counters.seen += packets;
+        if !self.base.is_zero() {
+            self.tally.counters.hit += packets;
+        }
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! Drops the packets of a list: a scripted fault, or the replay of a recorded one.
 
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::{Counters, Filter, Packet, Rule, Tally, Verdict};
 use std::time::Instant;
 
 /// Drops packets by their ordinal; the first packet is 1.
@@ -28,6 +28,15 @@ impl<T> Filter<T> for DropList {
         let ordinal = self.tally.enter();
         self.tally
             .drop_if(self.ordinals.binary_search(&ordinal).is_ok(), packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::DropList { ordinals } = rule else {
+            return false;
+        };
+        self.ordinals.clone_from(ordinals);
+        self.ordinals.sort_unstable();
+        true
     }
 
     fn name(&self) -> &str {

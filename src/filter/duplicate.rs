@@ -1,6 +1,6 @@
 //! Copies of packets, right behind the original.
 
-use super::{Counters, Dice, Filter, Packet, Tally, Verdict, chance};
+use super::{Counters, Dice, Filter, Packet, Rule, Tally, Verdict, chance};
 use std::time::Instant;
 
 /// Sends a share of the packets more than once.
@@ -34,6 +34,15 @@ impl<T: Clone> Filter<T> for Duplicate {
         out.extend((0..self.copies).map(|_| packet.clone()));
         out.push(packet);
         self.tally.note(Verdict::Duplicate(self.copies))
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Duplicate { pct, copies } = rule else {
+            return false;
+        };
+        self.chance = chance(*pct);
+        self.copies = *copies;
+        true
     }
 
     fn name(&self) -> &str {

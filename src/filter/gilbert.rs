@@ -4,7 +4,7 @@
 //! With `p` the share lost and `L` the mean length of a burst, the chance to leave the bad state is `1 / L` and the
 //! chance to enter it `p / (L (1 - p))`, so that the model spends the share `p` of its packets in the bad state.
 
-use super::{Counters, Dice, Filter, Packet, Tally, Verdict, chance};
+use super::{Counters, Dice, Filter, Packet, Rule, Tally, Verdict, chance};
 use std::time::Instant;
 
 /// Drops a share of the packets, several in a row.
@@ -59,6 +59,15 @@ impl<T> Filter<T> for Gilbert {
         };
         self.bad = Some(bad);
         self.tally.drop_if(bad, packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Gilbert { loss_pct, mean_burst } = rule else {
+            return false;
+        };
+        let fresh = Self::new("", self.dice, *loss_pct, *mean_burst);
+        (self.share, self.enter, self.exit) = (fresh.share, fresh.enter, fresh.exit);
+        true
     }
 
     fn name(&self) -> &str {

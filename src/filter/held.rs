@@ -45,6 +45,13 @@ impl<T> Held<T> {
         }
     }
 
+    /// Gives every packet another time, as `due` says of its size in bytes. The times must not fall.
+    pub(super) fn retime(&mut self, mut due: impl FnMut(u64) -> Instant) {
+        for (at, packet) in &mut self.queue {
+            *at = due(packet.bytes.len() as u64);
+        }
+    }
+
     /// Lets go of what is due.
     pub(super) fn release(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {
         while self.next_timeout().is_some_and(|due| due <= now) {

@@ -1,6 +1,6 @@
 //! Random loss: each packet on its own.
 
-use super::{Counters, Dice, Filter, Packet, Tally, Verdict, chance};
+use super::{Counters, Dice, Filter, Packet, Rule, Tally, Verdict, chance};
 use std::time::Instant;
 
 /// Drops a share of the packets. 0 % never drops, 100 % always.
@@ -26,6 +26,14 @@ impl<T> Filter<T> for Loss {
     fn handle(&mut self, packet: Packet<T>, _: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
         let ordinal = self.tally.enter();
         self.tally.drop_if(self.dice.hits(ordinal, self.chance), packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Loss { pct } = rule else {
+            return false;
+        };
+        self.chance = chance(*pct);
+        true
     }
 
     fn name(&self) -> &str {

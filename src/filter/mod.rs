@@ -31,6 +31,7 @@
 
 mod blackhole;
 mod chain;
+mod codel;
 mod corrupt;
 mod delay;
 mod drop_list;
@@ -38,6 +39,7 @@ mod duplicate;
 mod gilbert;
 mod held;
 mod loss;
+mod meter;
 mod mtu;
 mod next;
 mod onoff;
@@ -45,26 +47,32 @@ mod rate;
 mod rebind;
 mod reorder;
 mod rule;
+mod select;
 mod spec;
+mod trace;
 mod verdict;
 mod words;
 
 pub use blackhole::Blackhole;
 pub use chain::{Chain, ChainCounters, Decision, Observer, RuleCounters};
+pub use codel::Codel;
 pub use corrupt::{Corrupt, Damage};
 pub use delay::{Delay, Distribution};
 pub use drop_list::DropList;
 pub use duplicate::Duplicate;
 pub use gilbert::Gilbert;
 pub use loss::Loss;
+pub use meter::Measured;
 pub use mtu::Mtu;
 pub use next::Next;
 pub use onoff::OnOff;
-pub use rate::{QueueLimit, Rate};
-pub use rebind::Rebind;
+pub use rate::{QueueLimit, Queueing, Rate};
+pub use rebind::{Rebind, RebindOnce};
 pub use reorder::Reorder;
 pub use rule::Rule;
-pub use spec::{Scope, Spec, SpecError};
+pub use select::{Form, Match, Pick, Selected};
+pub use spec::{Entry, Scope, Spec, SpecError};
+pub use trace::{Trace, TraceError, Traced};
 pub use verdict::{Dice, Direction, Verdict};
 
 use std::time::{Duration, Instant};
@@ -84,7 +92,8 @@ pub struct Packet<T = ()> {
 /// One fault, or one tap. Usually part of a [`Chain`]; time never runs backwards.
 pub trait Filter<T>: Send {
     /// Takes a packet. What leaves at once, after whatever was due before it, is appended to `out`. The verdict says
-    /// what becomes of `packet`; it is final, so a packet that is held now leaves later.
+    /// what becomes of `packet`; it is final, so a packet that is held now leaves later (unless
+    /// [`Filter::take_given_up`] says otherwise).
     fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict;
 
     /// Appends to `out` what was held until `now` or earlier.
@@ -95,6 +104,36 @@ pub trait Filter<T>: Send {
     /// When `poll` will have something to give out, if the filter holds anything.
     fn next_timeout(&self) -> Option<Instant> {
         None
+    }
+
+    /// Goes on with the settings of `rule` and keeps what it holds, and its count of packets. `false` if that rule is
+    /// of another kind; then nothing has changed.
+    fn retune(&mut self, rule: &Rule, now: Instant) -> bool {
+        let _ = (rule, now);
+        false
+    }
+
+    /// It is taken out of use. `true` if it goes on taking packets until it holds nothing, to keep their order, and does
+    /// no more to them than that.
+    fn wind_down(&mut self) -> bool {
+        false
+    }
+
+    /// If it does nothing but hold every packet for the same time, that time. Then a driver need not take packets apart
+    /// that came together: it may hold them itself, and tell by [`Filter::count_whole`].
+    fn uniform_hold(&self) -> Option<Duration> {
+        None
+    }
+
+    /// So many packets were held for [`Filter::uniform_hold`] by the driver, and count as if they had been here.
+    fn count_whole(&mut self, packets: u64) {
+        let _ = packets;
+    }
+
+    /// Packets that were held and are dropped after all, by their ordinals; each is told once. Only managed queues do
+    /// that.
+    fn take_given_up(&mut self) -> Vec<(u64, T)> {
+        Vec::new()
     }
 
     /// The name of the rule, by which its verdicts are drawn and its counters shown.
@@ -143,10 +182,10 @@ impl Tally {
     /// Counts a verdict and hands it on.
     fn note(&mut self, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Pass => return verdict,
+            Verdict::Pass | Verdict::Skip => return verdict,
             Verdict::Drop => self.counters.dropped += 1,
             Verdict::Duplicate(copies) => self.counters.added += u64::from(copies),
-            Verdict::Delay(_) | Verdict::Corrupt => {}
+            Verdict::Delay(_) | Verdict::Corrupt | Verdict::Rebind => {}
         }
         self.counters.hit += 1;
         verdict

@@ -1,6 +1,6 @@
 //! A link that carries packets up to some size, and says nothing about larger ones (an MTU black hole).
 
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::{Counters, Filter, Packet, Rule, Tally, Verdict};
 use std::time::Instant;
 
 /// Drops packets that are too large.
@@ -24,6 +24,14 @@ impl<T> Filter<T> for Mtu {
     fn handle(&mut self, packet: Packet<T>, _: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
         self.tally.enter();
         self.tally.drop_if(packet.bytes.len() > self.max_bytes, packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Mtu { max_bytes } = rule else {
+            return false;
+        };
+        self.max_bytes = usize::try_from(*max_bytes).unwrap_or(usize::MAX);
+        true
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! Drops the next few packets: the "drop one now" of a person who watches.
 
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::{Counters, Filter, Packet, Rule, Tally, Verdict};
 use std::time::Instant;
 
 /// Drops the first packets that it sees, then none.
@@ -26,6 +26,14 @@ impl<T> Filter<T> for Next {
         let hit = self.left > 0;
         self.left = self.left.saturating_sub(1);
         self.tally.drop_if(hit, packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Next { packets } = rule else {
+            return false;
+        };
+        self.left = *packets;
+        true
     }
 
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! A link that comes and goes at fixed times: a satellite behind a hill, a handover.
 
-use super::{Counters, Filter, MAX_HOLD, Packet, Tally, Verdict};
+use super::{Counters, Filter, MAX_HOLD, Packet, Rule, Tally, Verdict};
 use std::time::{Duration, Instant};
 
 /// Passes everything for a while, drops everything for a while, and so on from the first packet.
@@ -34,6 +34,15 @@ impl<T> Filter<T> for OnOff {
         let phase = running.checked_rem((self.on + self.off).as_nanos());
         self.tally
             .drop_if(phase.is_some_and(|phase| phase >= self.on.as_nanos()), packet, out)
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::OnOff { on, off } = rule else {
+            return false;
+        };
+        self.on = (*on).min(MAX_HOLD);
+        self.off = (*off).min(MAX_HOLD);
+        true
     }
 
     fn name(&self) -> &str {

@@ -4,7 +4,7 @@
 //! for `burst` bytes, which leave at once (a token bucket).
 
 use super::held::Held;
-use super::{Counters, Filter, MAX_HOLD, Packet, Tally, Verdict};
+use super::{Counters, Filter, MAX_HOLD, Packet, Rule, Tally, Verdict};
 use std::time::{Duration, Instant};
 
 /// How much may wait for the link, the packet that is being sent included. One packet always may.
@@ -14,6 +14,16 @@ pub enum QueueLimit {
     Packets(u64),
     /// So many bytes.
     Bytes(u64),
+}
+
+/// How the queue of a link is kept short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Queueing {
+    /// Not at all: what does not fit is dropped.
+    #[default]
+    DropTail,
+    /// By [`super::Codel`].
+    Codel,
 }
 
 impl QueueLimit {
@@ -35,6 +45,7 @@ pub struct Rate<T> {
     free_at: Option<Instant>,
     /// What was lost by rounding times to nanoseconds, in bits x 10^9, less than `bits_per_sec`.
     remainder: u128,
+    is_winding_down: bool,
     held: Held<T>,
 }
 
@@ -50,6 +61,7 @@ impl<T> Rate<T> {
             credit: duration(credit),
             free_at: None,
             remainder: 0,
+            is_winding_down: false,
             held: Held::new(),
         }
     }
@@ -75,11 +87,11 @@ impl<T> Rate<T> {
 }
 
 /// The time to send so many bytes, in nanoseconds x bits per second.
-fn nanos_to_send(bytes: u64) -> u128 {
+pub(super) fn nanos_to_send(bytes: u64) -> u128 {
     u128::from(bytes) * 8 * 1_000_000_000
 }
 
-fn duration(nanos: u128) -> Duration {
+pub(super) fn duration(nanos: u128) -> Duration {
     u64::try_from(nanos)
         .map_or(MAX_HOLD, Duration::from_nanos)
         .min(MAX_HOLD)
@@ -90,6 +102,9 @@ impl<T: Send> Filter<T> for Rate<T> {
         self.held.release(now, out);
         self.tally.enter();
         let bytes = packet.bytes.len() as u64;
+        if self.is_winding_down {
+            return self.held.hold(packet, now, Duration::ZERO, out);
+        }
         if !self.has_room(bytes) {
             return self.tally.note(Verdict::Drop);
         }
@@ -104,6 +119,37 @@ impl<T: Send> Filter<T> for Rate<T> {
 
     fn next_timeout(&self) -> Option<Instant> {
         self.held.next_timeout()
+    }
+
+    /// What waits is sent at the new rate from now on.
+    fn retune(&mut self, rule: &Rule, now: Instant) -> bool {
+        let Rule::Rate {
+            bits_per_sec,
+            burst_bytes,
+            limit,
+            queueing: Queueing::DropTail,
+        } = *rule
+        else {
+            return false;
+        };
+        self.bits_per_sec = bits_per_sec.max(1);
+        self.limit = limit.unwrap_or_else(|| QueueLimit::of_rate(bits_per_sec));
+        self.credit = duration(nanos_to_send(burst_bytes) / u128::from(self.bits_per_sec));
+        self.remainder = 0;
+        if self.held.packets() > 0 {
+            let (mut end, bits_per_sec) = (now, u128::from(self.bits_per_sec));
+            self.held.retime(|bytes| {
+                end += duration(nanos_to_send(bytes) / bits_per_sec);
+                end
+            });
+            self.free_at = Some(end);
+        }
+        true
+    }
+
+    fn wind_down(&mut self) -> bool {
+        self.is_winding_down = true;
+        true
     }
 
     fn name(&self) -> &str {

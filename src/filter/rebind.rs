@@ -1,10 +1,10 @@
 //! Another address from some time on: a NAT that has forgotten its entry, a laptop that has changed the network.
 //!
-//! An address is no part of a packet: it stands in the tag, whose type is the owner's. So the filter is told how to
-//! change a tag, and there is no word for it in the one-line grammar. What is sent to the old address is the owner's
-//! matter, too; a simulated network loses it.
+//! An address is no part of a packet: it stands in the tag, whose type is the owner's, or with the owner. So one filter
+//! is told how to change a tag, and the other only says by its verdict that it is time. What is sent to the old address
+//! is the owner's matter, too; a network loses it.
 
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::{Counters, Filter, MAX_HOLD, Packet, Rule, Tally, Verdict};
 use std::time::{Duration, Instant};
 
 /// Lets every packet pass and, from some time after the first one on, changes their tags.
@@ -38,6 +38,59 @@ impl<T, F: FnMut(&mut T) + Send> Filter<T> for Rebind<F> {
         }
         out.push(packet);
         Verdict::Pass
+    }
+
+    fn name(&self) -> &str {
+        &self.tally.name
+    }
+
+    fn counters(&self) -> Counters {
+        self.tally.counters
+    }
+}
+
+/// Lets every packet pass and says once, of the first packet that comes `after` the first one of all or later, that
+/// addresses change now ([`Verdict::Rebind`]). Where nobody listens for that, nothing happens.
+#[derive(Debug)]
+pub struct RebindOnce {
+    tally: Tally,
+    after: Duration,
+    started: Option<Instant>,
+    done: bool,
+}
+
+impl RebindOnce {
+    /// Once, `after` the first packet.
+    pub fn new(name: impl Into<String>, after: Duration) -> Self {
+        Self {
+            tally: Tally::new(name),
+            after: after.min(MAX_HOLD),
+            started: None,
+            done: false,
+        }
+    }
+}
+
+impl<T> Filter<T> for RebindOnce {
+    fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
+        self.tally.enter();
+        out.push(packet);
+        let running = now.saturating_duration_since(*self.started.get_or_insert(now));
+        if self.done || running < self.after {
+            return Verdict::Pass;
+        }
+        self.done = true;
+        self.tally.note(Verdict::Rebind)
+    }
+
+    /// Once more, `after` the next packet.
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Rebind { after } = rule else {
+            return false;
+        };
+        self.after = (*after).min(MAX_HOLD);
+        (self.started, self.done) = (None, false);
+        true
     }
 
     fn name(&self) -> &str {

@@ -1,7 +1,7 @@
 //! Some packets are overtaken.
 
 use super::held::Held;
-use super::{Counters, Dice, Filter, Packet, Tally, Verdict, chance};
+use super::{Counters, Dice, Filter, Packet, Rule, Tally, Verdict, chance};
 use std::time::{Duration, Instant};
 
 /// Holds a share of the packets back while the others pass.
@@ -45,6 +45,15 @@ impl<T: Send> Filter<T> for Reorder<T> {
 
     fn next_timeout(&self) -> Option<Instant> {
         self.held.next_timeout()
+    }
+
+    fn retune(&mut self, rule: &Rule, _: Instant) -> bool {
+        let Rule::Reorder { pct, hold } = rule else {
+            return false;
+        };
+        self.chance = chance(*pct);
+        self.hold = *hold;
+        true
     }
 
     fn name(&self) -> &str {

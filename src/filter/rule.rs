@@ -2,8 +2,8 @@
 
 use super::words::{write_rate, write_size, write_time};
 use super::{
-    Blackhole, Corrupt, Damage, Delay, Dice, Direction, Distribution, DropList, Duplicate, Filter, Gilbert, Loss, Mtu,
-    Next, OnOff, QueueLimit, Rate, Reorder,
+    Blackhole, Codel, Corrupt, Damage, Delay, Dice, Direction, Distribution, DropList, Duplicate, Filter, Gilbert,
+    Loss, Mtu, Next, OnOff, QueueLimit, Queueing, Rate, RebindOnce, Reorder, Trace, Traced,
 };
 use std::fmt;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub enum Rule {
         /// In which way.
         damage: Damage,
     },
-    /// `rate R [burst B] [limit Np|NB]`: see [`Rate`].
+    /// `rate R [burst B] [limit Np|NB] [codel]`: see [`Rate`] and [`Codel`].
     Rate {
         /// Bits per second.
         bits_per_sec: u64,
@@ -72,6 +72,13 @@ pub enum Rule {
         burst_bytes: u64,
         /// The queue; `None` is [`QueueLimit::of_rate`].
         limit: Option<QueueLimit>,
+        /// How the queue is kept short.
+        queueing: Queueing,
+    },
+    /// `trace FILE`: see [`Traced`].
+    Trace {
+        /// When the link carries something.
+        trace: Trace,
     },
     /// `mtu B`: see [`Mtu`].
     Mtu {
@@ -86,6 +93,11 @@ pub enum Rule {
         on: Duration,
         /// How long they are lost.
         off: Duration,
+    },
+    /// `rebind T`: see [`RebindOnce`].
+    Rebind {
+        /// When, counted from the first packet.
+        after: Duration,
     },
 }
 
@@ -102,9 +114,11 @@ impl Rule {
             Self::Duplicate { .. } => "duplicate",
             Self::Corrupt { .. } => "corrupt",
             Self::Rate { .. } => "rate",
+            Self::Trace { .. } => "trace",
             Self::Mtu { .. } => "mtu",
             Self::Blackhole => "blackhole",
             Self::OnOff { .. } => "onoff",
+            Self::Rebind { .. } => "rebind",
         }
     }
 
@@ -131,13 +145,19 @@ impl Rule {
                 bits_per_sec,
                 burst_bytes,
                 limit,
+                queueing,
             } => {
                 let limit = limit.unwrap_or_else(|| QueueLimit::of_rate(bits_per_sec));
-                Box::new(Rate::new(name, bits_per_sec, burst_bytes, limit))
+                match queueing {
+                    Queueing::DropTail => Box::new(Rate::new(name, bits_per_sec, burst_bytes, limit)),
+                    Queueing::Codel => Box::new(Codel::new(name, bits_per_sec, burst_bytes, limit)),
+                }
             }
+            Self::Trace { ref trace } => Box::new(Traced::new(name, trace)),
             Self::Mtu { max_bytes } => Box::new(Mtu::new(name, usize::try_from(max_bytes).unwrap_or(usize::MAX))),
             Self::Blackhole => Box::new(Blackhole::new(name)),
             Self::OnOff { on, off } => Box::new(OnOff::new(name, on, off)),
+            Self::Rebind { after } => Box::new(RebindOnce::new(name, after)),
         }
     }
 }
@@ -190,6 +210,7 @@ impl fmt::Display for Rule {
                 bits_per_sec,
                 burst_bytes,
                 limit,
+                queueing,
             } => {
                 f.write_str("rate ")?;
                 write_rate(f, *bits_per_sec)?;
@@ -198,14 +219,19 @@ impl fmt::Display for Rule {
                     write_size(f, *burst_bytes)?;
                 }
                 match limit {
-                    None => Ok(()),
-                    Some(QueueLimit::Packets(packets)) => write!(f, " limit {packets}p"),
+                    None => {}
+                    Some(QueueLimit::Packets(packets)) => write!(f, " limit {packets}p")?,
                     Some(QueueLimit::Bytes(bytes)) => {
                         f.write_str(" limit ")?;
-                        write_size(f, *bytes)
+                        write_size(f, *bytes)?;
                     }
                 }
+                match queueing {
+                    Queueing::DropTail => Ok(()),
+                    Queueing::Codel => f.write_str(" codel"),
+                }
             }
+            Self::Trace { trace } => write!(f, "trace {}", trace.file()),
             Self::Mtu { max_bytes } => {
                 f.write_str("mtu ")?;
                 write_size(f, *max_bytes)
@@ -216,6 +242,10 @@ impl fmt::Display for Rule {
                 write_time(f, *on)?;
                 f.write_str(" ")?;
                 write_time(f, *off)
+            }
+            Self::Rebind { after } => {
+                f.write_str("rebind ")?;
+                write_time(f, *after)
             }
         }
     }

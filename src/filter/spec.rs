@@ -3,22 +3,29 @@
 //! ```text
 //! SPEC  = PART {"|" PART}            PART = ["up:" | "down:" | "both:"] RULE {";" RULE}      (default both)
 //! RULE  = loss P% [burst N] | delay T [JITTER] [uniform|normal|pareto] | reorder P% [T=10ms] | duplicate P% [N=1]
-//!       | corrupt P% [bitflip|zero|truncate] | rate R [burst B] [limit Np|NB] | mtu B | blackhole | onoff T T
-//!       | drop N,N,... | next N
+//!       | corrupt P% [bitflip|zero|truncate] | rate R [burst B] [limit Np|NB] [codel] | trace FILE | mtu B | blackhole
+//!       | onoff T T | rebind T | drop N,N,... | next N
+//!         and behind any of these: match [form long|short|initial|handshake|retry|classic] [size N-N]
+//!                                  [nth N | every N | first N]
 //! P     = 0 to 100 with decimals     T = 40ms, 1.5s, 250us     R = 2mbit, 500kbit     B = 1400, 64KiB, 10kB
 //! ```
 //!
 //! Rules apply in the order written. The text may be empty: no rule.
 
 use super::words::{self, A_PERCENTAGE, A_RATE, A_SIZE, A_TIME};
-use super::{Chain, Damage, Direction, Distribution, Gilbert, QueueLimit, Rule};
+use super::{
+    Chain, Damage, Direction, Distribution, Filter, Gilbert, Match, QueueLimit, Queueing, Rule, Selected, Trace,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-const RULES: &str = "loss, delay, reorder, duplicate, corrupt, rate, mtu, blackhole, onoff, drop or next";
+const RULES: &str =
+    "loss, delay, reorder, duplicate, corrupt, rate, trace, mtu, blackhole, onoff, rebind, drop or next";
 const REORDER_HOLD: Duration = Duration::from_millis(10);
+/// Behind it stands which packets a rule is for.
+const MATCH: &str = "match";
 const MAX_COPIES: u64 = 100;
 
 /// Which directions a rule is for.
@@ -33,7 +40,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn covers(self, direction: Direction) -> bool {
+    /// Whether packets of that direction meet the rule.
+    pub fn covers(self, direction: Direction) -> bool {
         matches!(
             (self, direction),
             (Self::Both, _) | (Self::Up, Direction::Upstream) | (Self::Down, Direction::Downstream)
@@ -44,7 +52,41 @@ impl Scope {
 /// Rules for both directions, in order. Parses from and displays as the one-line form.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
-    rules: Vec<(Scope, Rule)>,
+    entries: Vec<Entry>,
+}
+
+/// A rule, and what it is for. [`fmt::Display`] gives its words without the direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// For which directions.
+    pub scope: Scope,
+    /// What it does.
+    pub rule: Rule,
+    /// To which packets.
+    pub only: Match,
+}
+
+impl Entry {
+    /// The filter that does it, under that name and with the dice of that name.
+    pub fn filter<T: Clone + Send + 'static>(&self, name: &str, seed: u64, direction: Direction) -> Box<dyn Filter<T>> {
+        let filter = self.rule.filter(name, seed, direction);
+        if self.only.is_any() {
+            filter
+        } else {
+            Box::new(Selected::new(self.only, filter))
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.rule)?;
+        if self.only.is_any() {
+            Ok(())
+        } else {
+            write!(f, " match {}", self.only)
+        }
+    }
 }
 
 /// Which word of the one-line form is wrong, and what it should have been.
@@ -86,33 +128,77 @@ impl Spec {
 
     /// Adds a rule at the end.
     pub fn push(&mut self, scope: Scope, rule: Rule) {
-        self.rules.push((scope, rule));
+        self.push_entry(Entry {
+            scope,
+            rule,
+            only: Match::default(),
+        });
+    }
+
+    /// Adds a rule for some packets at the end.
+    pub fn push_entry(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// All rules with what they are for, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Gives every `trace` its recording: `read` takes the name of a file and returns its text.
+    ///
+    /// # Errors
+    /// What `read` says, or which line of which file is wrong.
+    pub fn load_traces<E>(&mut self, mut read: impl FnMut(&str) -> Result<String, E>) -> Result<(), String>
+    where
+        E: fmt::Display,
+    {
+        for entry in &mut self.entries {
+            if let Rule::Trace { trace } = &mut entry.rule {
+                let file = trace.file().to_owned();
+                let text = read(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
+                trace.load(&text).map_err(|error| format!("{file}: {error}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is no rule for either direction.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.entries.is_empty()
     }
 
     /// The rules for one direction, in order.
     pub fn rules(&self, direction: Direction) -> impl Iterator<Item = &Rule> {
-        let covering = self.rules.iter().filter(move |(scope, _)| scope.covers(direction));
-        covering.map(|(_, rule)| rule)
+        self.covering(direction).map(|entry| &entry.rule)
     }
 
-    /// A chain of the rules for one direction. A rule is called by its kind, the second of a kind in this direction
-    /// `kind#2` and so on; so a new rule changes the verdicts of no other, unless it stands before one of its kind.
+    fn covering(&self, direction: Direction) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.scope.covers(direction))
+    }
+
+    /// The rules for one direction with their names, in order. A rule is called by its kind, the second of a kind in
+    /// this direction `kind#2` and so on.
+    pub fn named(&self, direction: Direction) -> Vec<(String, &Entry)> {
+        let mut of_kind = BTreeMap::<_, u32>::new();
+        let mut name = |kind: &'static str| {
+            let number = of_kind.entry(kind).or_default();
+            *number += 1;
+            match *number {
+                1 => kind.to_owned(),
+                number => format!("{kind}#{number}"),
+            }
+        };
+        let covering = self.covering(direction);
+        covering.map(|entry| (name(entry.rule.kind()), entry)).collect()
+    }
+
+    /// A chain of the rules for one direction, called as [`Spec::named`] says; so a new rule changes the verdicts of no
+    /// other, unless it stands before one of its kind.
     pub fn chain<T: Clone + Send + 'static>(&self, seed: u64, direction: Direction) -> Chain<T> {
         let mut chain = Chain::new();
-        let mut of_kind = BTreeMap::<_, u32>::new();
-        for rule in self.rules(direction) {
-            let number = of_kind.entry(rule.kind()).or_default();
-            *number += 1;
-            let name = match *number {
-                1 => rule.kind().to_owned(),
-                number => format!("{}#{number}", rule.kind()),
-            };
-            chain.push(rule.filter(&name, seed, direction));
+        for (name, entry) in self.named(direction) {
+            chain.push(entry.filter(&name, seed, direction));
         }
         chain
     }
@@ -120,15 +206,15 @@ impl Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, part) in self.rules.chunk_by(|(a, _), (b, _)| a == b).enumerate() {
+        for (index, part) in self.entries.chunk_by(|a, b| a.scope == b.scope).enumerate() {
             f.write_str(if index > 0 { " | " } else { "" })?;
-            f.write_str(match part[0].0 {
+            f.write_str(match part[0].scope {
                 Scope::Up => "up: ",
                 Scope::Down => "down: ",
                 Scope::Both => "",
             })?;
-            for (index, (_, rule)) in part.iter().enumerate() {
-                write!(f, "{}{rule}", if index > 0 { "; " } else { "" })?;
+            for (index, entry) in part.iter().enumerate() {
+                write!(f, "{}{entry}", if index > 0 { "; " } else { "" })?;
             }
         }
         Ok(())
@@ -149,7 +235,8 @@ impl FromStr for Spec {
                 Some((word, rules)) => (scope(word.trim(), part)?, rules),
             };
             for rule in rules.split(';') {
-                spec.push(scope, parse_rule(rule)?);
+                let (rule, only) = parse_rule(rule)?;
+                spec.push_entry(Entry { scope, rule, only });
             }
         }
         Ok(spec)
@@ -184,7 +271,7 @@ impl<'a> Words<'a> {
 
     /// The next word as `read` understands it, or nothing if there is none.
     fn may<V>(&mut self, expected: &str, read: impl FnOnce(&'a str) -> Option<V>) -> Result<Option<V>, SpecError> {
-        if self.rest.peek().is_none() {
+        if self.rest.peek().is_none_or(|word| *word == MATCH) {
             Ok(None)
         } else {
             self.need(expected, read).map(Some)
@@ -200,7 +287,7 @@ impl<'a> Words<'a> {
     }
 }
 
-fn parse_rule(text: &str) -> Result<Rule, SpecError> {
+fn parse_rule(text: &str) -> Result<(Rule, Match), SpecError> {
     let mut words = Words {
         rule: text.trim(),
         rest: text.split_whitespace().peekable(),
@@ -229,7 +316,13 @@ fn parse_rule(text: &str) -> Result<Rule, SpecError> {
             max_bytes: words.need(A_SIZE, words::size)?,
         },
         "blackhole" => Rule::Blackhole,
+        "trace" => Rule::Trace {
+            trace: Trace::named(words.need("the name of a file", Some)?),
+        },
         "onoff" => parse_on_off(&mut words)?,
+        "rebind" => Rule::Rebind {
+            after: words.need(A_TIME, words::time)?,
+        },
         "drop" => parse_drop(&mut words)?,
         "next" => Rule::Next {
             packets: words.need("a number of packets, at least 1", |word| words::count(word, u64::MAX))?,
@@ -237,8 +330,12 @@ fn parse_rule(text: &str) -> Result<Rule, SpecError> {
         word => return Err(words.error(Some(word), RULES)),
     };
     match words.rest.next() {
-        None => Ok(rule),
-        word => Err(words.error(word, "the end of the rule, ; or |")),
+        None => Ok((rule, Match::default())),
+        Some(MATCH) => match Match::parse(&mut words.rest) {
+            Ok(only) => Ok((rule, only)),
+            Err((word, expected)) => Err(words.error(word, expected)),
+        },
+        word => Err(words.error(word, "the end of the rule, match, ; or |")),
     }
 }
 
@@ -294,13 +391,14 @@ fn damage(word: &str) -> Option<Damage> {
 fn parse_rate(words: &mut Words<'_>) -> Result<Rule, SpecError> {
     const LIMIT: &str = "a limit in packets or bytes with its unit, such as 50p or 64KiB";
     let bits_per_sec = words.need(A_RATE, words::rate)?;
-    let (mut burst, mut limit) = (None, None);
-    while let Some(word) = words.rest.next() {
+    let (mut burst, mut limit, mut queueing) = (None, None, None);
+    while let Some(word) = words.rest.next_if(|word| *word != MATCH) {
         match word {
             "burst" if burst.is_none() => burst = Some(words.need(A_SIZE, words::size)?),
             "limit" if limit.is_none() => limit = Some(words.need(LIMIT, queue_limit)?),
+            "codel" if queueing.is_none() => queueing = Some(Queueing::Codel),
             _ => {
-                return Err(words.error(Some(word), "burst or limit, each once, or the end of the rule"));
+                return Err(words.error(Some(word), "burst, limit or codel, each once, or the end of the rule"));
             }
         }
     }
@@ -308,6 +406,7 @@ fn parse_rate(words: &mut Words<'_>) -> Result<Rule, SpecError> {
         bits_per_sec,
         burst_bytes: burst.unwrap_or(0),
         limit,
+        queueing: queueing.unwrap_or_default(),
     })
 }
 
@@ -375,7 +474,8 @@ mod tests {
                 Rule::Rate {
                     bits_per_sec: 2_000_000,
                     burst_bytes: 0,
-                    limit: Some(QueueLimit::Packets(50))
+                    limit: Some(QueueLimit::Packets(50)),
+                    queueing: Queueing::DropTail,
                 },
             ]
         );
@@ -410,6 +510,12 @@ mod tests {
             "corrupt 1% truncate",
             "rate 500kbit burst 16KiB limit 64KiB",
             "rate 2mbit",
+            "rate 2mbit limit 5p codel",
+            "trace lte.up",
+            "rebind 2s",
+            "loss 5% match form long first 3",
+            "rate 2mbit match size 1000-1500",
+            "blackhole match every 2",
             "mtu 1400B",
             "blackhole",
             "onoff 2s 500ms",
@@ -451,7 +557,12 @@ mod tests {
             ("loss 5% 3", Some("3"), "burst"),
             ("loss 5% burst", None, "at least 1 packets"),
             ("loss 90% burst 3", Some("3"), "at least 9"),
-            ("rate 2mbit codel", Some("codel"), "burst or limit"),
+            ("rate 2mbit red", Some("red"), "burst, limit or codel"),
+            ("rate 2mbit codel codel", Some("codel"), "each once"),
+            ("loss match form long", Some("match"), "a percentage"),
+            ("loss 5% match", None, "form, size"),
+            ("loss 5% match form odd", Some("odd"), "long, short"),
+            ("trace", None, "a file"),
             ("rate 2mbit limit 50", Some("50"), "50p or 64KiB"),
             ("rate 2mbit limit 5p limit 6p", Some("limit"), "each once"),
             ("drop 0", Some("0"), "from 1 on"),
@@ -535,7 +646,12 @@ mod tests {
                 .prop_map(|(bits_per_sec, burst_bytes, limit)| Rule::Rate {
                     bits_per_sec,
                     burst_bytes,
-                    limit
+                    limit,
+                    queueing: if burst_bytes % 2 == 0 {
+                        Queueing::DropTail
+                    } else {
+                        Queueing::Codel
+                    },
                 }),
             (0..=1_u64 << 30).prop_map(|max_bytes| Rule::Mtu { max_bytes }),
             Just(Rule::Blackhole),
@@ -545,7 +661,10 @@ mod tests {
 
     fn any_spec() -> impl Strategy<Value = Spec> {
         let scope = prop_oneof![Just(Scope::Up), Just(Scope::Down), Just(Scope::Both)];
-        proptest::collection::vec((scope, any_rule()), 0..8).prop_map(|rules| Spec { rules })
+        proptest::collection::vec((scope, any_rule()), 0..8).prop_map(|rules| {
+            let with = |spec: Spec, (scope, rule)| spec.with(scope, rule);
+            rules.into_iter().fold(Spec::new(), with)
+        })
     }
 
     proptest! {

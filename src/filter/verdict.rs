@@ -20,6 +20,10 @@ pub enum Verdict {
     Duplicate(u32),
     /// It goes on with changed bytes.
     Corrupt,
+    /// It goes on, and its owner shall use another address from now on.
+    Rebind,
+    /// It goes on: it is none of those that the rule is for, and has no number there.
+    Skip,
 }
 
 /// Which way packets go.

@@ -45,6 +45,22 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "attack",
+        &[
+            "error",
+            "stats",
+            "wire",
+            "crypto",
+            "filter",
+            "subsystem",
+            "impair",
+            "proto",
+            "stream",
+            "classic",
+            "proxy",
+        ],
+    ),
+    (
         "testing",
         &[
             "error",
@@ -72,6 +88,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "stream",
             "classic",
             "proxy",
+            "attack",
             "control",
         ],
     ),

@@ -13,6 +13,7 @@ mod classic;
 mod cli;
 mod fuzz;
 mod keys;
+mod proxy;
 mod recovery;
 mod script;
 mod simnet;

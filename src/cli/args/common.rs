@@ -50,18 +50,6 @@ macro_rules! stream_tool_options {
             $(#[$attribute])*
             struct $name {
                 $($fields)*
-                /// the original program's packets, for teaching and for old peers: protects nothing
-                #[argh(switch)]
-                classic: bool,
-                /// with --classic: how packets are sent again: stop-and-wait, go-back-n or selective-repeat (the default)
-                #[argh(option, arg_name = "scheme")]
-                arq: Option<$crate::classic::Scheme>,
-                /// with --classic: most packets under way (default: 10, the largest; stop-and-wait: 1)
-                #[argh(option, arg_name = "n")]
-                window: Option<$crate::cli::classic::Window>,
-                /// with --classic: silence after which packets are sent again (default: 2s)
-                #[argh(option, arg_name = "time")]
-                timeout: Option<$crate::cli::quantity::Span>,
                 /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
                 #[argh(option, arg_name = "name")]
                 congestion: Option<$crate::cli::endpoint::Congestion>,
@@ -76,5 +64,30 @@ macro_rules! stream_tool_options {
     };
 }
 
+/// As `stream_tool_options!`, for a tool that speaks the classic mode too.
+macro_rules! classic_tool_options {
+    ($(#[$attribute:meta])* struct $name:ident { $($fields:tt)* }) => {
+        $crate::cli::args::stream_tool_options! {
+            $(#[$attribute])*
+            struct $name {
+                $($fields)*
+                /// the original program's packets, for teaching and for old peers: protects nothing
+                #[argh(switch)]
+                classic: bool,
+                /// with --classic: how packets are sent again: stop-and-wait, go-back-n or selective-repeat (the default)
+                #[argh(option, arg_name = "scheme")]
+                arq: Option<$crate::classic::Scheme>,
+                /// with --classic: most packets under way (default: 10, the largest; stop-and-wait: 1)
+                #[argh(option, arg_name = "n")]
+                window: Option<$crate::cli::classic::Window>,
+                /// with --classic: silence after which packets are sent again (default: 2s)
+                #[argh(option, arg_name = "time")]
+                timeout: Option<$crate::cli::quantity::Span>,
+            }
+        }
+    };
+}
+
+pub(crate) use classic_tool_options;
 pub(crate) use stream_tool_options;
 pub(crate) use tool_options;

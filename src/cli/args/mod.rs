@@ -12,7 +12,7 @@
 mod common;
 mod given;
 
-pub(crate) use common::{Common, stream_tool_options, tool_options};
+pub(crate) use common::{Common, classic_tool_options, stream_tool_options, tool_options};
 pub(crate) use given::short;
 
 use super::console::Console;

@@ -18,7 +18,7 @@ mod link;
 mod report;
 mod source;
 
-use super::args::{self, Tool, stream_tool_options};
+use super::args::{self, Tool, classic_tool_options};
 use super::classic::arq;
 use super::console::Console;
 use super::endpoint::Mode;
@@ -41,7 +41,7 @@ const GENERATED_BYTES: u64 = 8 * 1024 * 1024;
 /// What a lost packet costs in classic mode is counted in seconds.
 const CLASSIC_BYTES: u64 = 256 * 1024;
 
-stream_tool_options! {
+classic_tool_options! {
     #[argh(
         description = "Send a file through a bad link to a receiver in the same process, and see what it takes.",
         help_triggers("-h", "--help"),

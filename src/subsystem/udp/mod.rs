@@ -13,6 +13,7 @@ use line::Line;
 use socket::Shared;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -120,6 +121,13 @@ impl Udp {
             self.early = Some(first);
         }
         Ok(self)
+    }
+}
+
+/// For whoever waits for several sockets at once; the halves do the reading and writing.
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
     }
 }
 

@@ -9,6 +9,7 @@ mod keys;
 mod lab;
 mod memory;
 mod modes;
+mod proxy;
 mod rsagen;
 mod tool;
 mod transfer;

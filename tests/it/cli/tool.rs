@@ -46,6 +46,7 @@ fn path(name: &str) -> &'static str {
         "stream-sender" => env!("CARGO_BIN_EXE_stream-sender"),
         "stream-receiver" => env!("CARGO_BIN_EXE_stream-receiver"),
         "stream-lab" => env!("CARGO_BIN_EXE_stream-lab"),
+        "stream-proxy" => env!("CARGO_BIN_EXE_stream-proxy"),
         "stream-rsagen" => env!("CARGO_BIN_EXE_stream-rsagen"),
         _ => panic!("no tool is called {name}"),
     }

@@ -1,6 +1,6 @@
 //! Medians over the rounds: a table for people, an object for programs.
 
-use super::super::super::endpoint::{carrier_word, mode_word};
+use super::super::super::endpoint::{Mode, carrier_word};
 use super::super::super::quantity::{grouped, rate};
 use super::carriers::{CARRIERS, Carrier};
 use serde::Serialize;
@@ -73,7 +73,7 @@ impl Table {
             Some(Row {
                 name: carrier.name(),
                 carrier: carrier_word(carrier.packets()),
-                mode: mode_word(!carrier.is_secure()),
+                mode: Mode::new(!carrier.is_secure(), false).word(),
                 seconds: run.elapsed.as_secs_f64(),
                 bytes_per_second: self.bytes as f64 / run.elapsed.as_secs_f64().max(1e-9),
                 cpu_seconds: run.cpu.as_secs_f64(),

@@ -1,6 +1,6 @@
 //! What the doctor says: a table for people, an object for programs.
 
-use super::super::super::endpoint::{carrier_word, mode_word};
+use super::super::super::endpoint::{Mode, carrier_word};
 use super::super::super::quantity::{grouped, millis, rate};
 use super::diagnosis::{Diagnosis, Seen};
 use super::samples::{REASONS, word};
@@ -103,7 +103,7 @@ impl Report {
             seen.map(|seen| seen.samples.shares()).unwrap_or_default();
         Facts {
             carrier: carrier_word(self.carrier),
-            mode: mode_word(self.plain),
+            mode: Mode::new(self.plain, false).word(),
             bottleneck: diagnosis.map(|diagnosis| diagnosis.bottleneck),
             why: diagnosis.map(|diagnosis| diagnosis.why.clone()),
             advice: diagnosis
