@@ -1,6 +1,7 @@
 //! A rule as keys and values: how scenario files and programs write what the one-line form writes in words.
 //!
-//! One flat table for all types, so that a wrong key can be named; which key belongs to which type is checked here.
+//! One flat table for all types, so that a wrong key can be named; which key belongs to which type is checked here. It is
+//! long because that table has a row for each type of rule, in both directions.
 
 use crate::filter::{
     Damage, Distribution, Entry, Form, Gilbert, MAX_HOLD, Match, Pick, QueueLimit, Queueing, Rule, Scope, Trace,

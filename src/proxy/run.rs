@@ -3,6 +3,8 @@
 //! The loop waits for one thing: the next packet, the next deadline of a rule, or a word from elsewhere. It never sleeps
 //! for a packet's sake: a packet that has to wait stands in the link, with its time.
 //!
+//! It is long because both directions, and what others ask of them while packets pass, go through one loop.
+//!
 //! ```text
 //!   front socket(s) --> UP   [chain] --> a socket to the target for each client
 //!   front socket(s) <-- DOWN [chain] <-- the same

@@ -1,5 +1,7 @@
 //! Scenario files: proxies, their rules, what changes when, and what is expected at the end. TOML; `docs/proxy.md` has all
 //! keys. Whatever is wrong in a file is said with its line and key.
+//!
+//! It is long because each table of the file is described where it is checked.
 
 use super::form::RuleForm;
 use super::port::Side;
