@@ -1,10 +1,10 @@
-//! The three ARQ schemes on the same bad link: how long they take, and what they send again.
+//! The three ARQ schemes on the same bad link: how long a packet takes, what their formulas say, and what is sent again.
 //!
 //! ```text
 //! cargo run --release --example classic_schemes -- [LOSS_PCT] [SEED]
 //! ```
 //!
-//! Everything happens in virtual time, so a slow scheme takes no longer to watch. `docs/classic.md` derives what comes out.
+//! Everything happens in virtual time, so a slow scheme takes no longer to watch. `docs/classic.md` derives the formulas.
 
 use securestream::classic::{Arq, Config, Endpoint, Scheme};
 use securestream::filter::Spec;
@@ -14,7 +14,12 @@ use std::env;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-const BYTES: usize = 512 * 1024;
+/// 2,048 full packets: enough for the dice to even out.
+const BYTES: usize = 4 << 20;
+const PACKET_BYTES: usize = 2048;
+const HEADER_BYTES: usize = 16;
+const BYTES_PER_SEC: f64 = 2e6 / 8.0;
+const RTT_SECS: f64 = 0.04;
 const TIMEOUT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -72,6 +77,25 @@ impl Node for End {
     }
 }
 
+/// The mean time of a packet in seconds, as docs/classic.md derives it: `p` is the chance that a packet is lost, `window`
+/// how many are under way.
+fn formula(scheme: Scheme, p: f64, window: u32) -> f64 {
+    let n = f64::from(window);
+    let (rtt, timeout) = (RTT_SECS, TIMEOUT.as_secs_f64());
+    let t = (PACKET_BYTES + HEADER_BYTES) as f64 / BYTES_PER_SEC;
+    let arrives_and_is_answered = (1.0 - p).powi(2);
+    let s = t.max((rtt + t) / n);
+    match scheme {
+        Scheme::StopAndWait => t + rtt + (1.0 / arrives_and_is_answered - 1.0) * timeout,
+        Scheme::GoBackN => (1.0 - p) * s + p * (timeout / (1.0 - p) + t + rtt),
+        Scheme::SelectiveRepeat => {
+            (1.0 - p).powf(n) * s
+                + p * (timeout / arrives_and_is_answered + t + rtt)
+                + p * (1.0 - p).powf(n - 1.0) * (rtt + t - s)
+        }
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "virtual time begins somewhere")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = env::args().skip(1);
@@ -79,7 +103,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seed: u64 = words.next().map_or(Ok(1), |word| word.parse())?;
     let link: Spec = format!("up: loss {loss}%; rate 2mbit; delay 20ms | down: loss {loss}%; delay 20ms").parse()?;
     println!("{BYTES} bytes over 2 Mbit/s, RTT 40 ms, {loss} % lost each way, time-out {TIMEOUT:?}, seed {seed}\n");
-    println!("{:18}{:>10}{:>12}{:>14}", "scheme", "seconds", "kB/s", "sent again");
+    println!(
+        "{:18}{:>10}{:>11}{:>9}{:>14}",
+        "scheme", "ms/packet", "formula", "kB/s", "bytes again"
+    );
     for scheme in Scheme::ALL {
         let arq = Arq::new(scheme).timeout(TIMEOUT);
         let now = Instant::now();
@@ -92,8 +119,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let seconds = network.elapsed().as_secs_f64();
         let again = network.client.endpoint.stats().retransmitted_bytes;
         println!(
-            "{:18}{seconds:>10.2}{:>12.1}{again:>14}",
+            "{:18}{:>10.1}{:>11.1}{:>9.1}{again:>14}",
             scheme.word(),
+            seconds * 1000.0 / (BYTES / PACKET_BYTES) as f64,
+            formula(scheme, loss / 100.0, arq.window_pkts()) * 1000.0,
             BYTES as f64 / seconds / 1000.0
         );
     }

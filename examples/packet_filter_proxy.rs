@@ -37,7 +37,7 @@ impl Filter<Tag> for NothingOdd {
 
 fn main() -> io::Result<()> {
     let proxy = ProxyBuilder::new("127.0.0.1:7000")?
-        .filter(Direction::Upstream, NothingOdd::default())
+        .filter(Direction::Upstream, NothingOdd::default)
         .start("127.0.0.1:6000")?;
     println!("listening on {}; Enter ends it", proxy.local_addr());
     io::stdin().read_line(&mut String::new())?;

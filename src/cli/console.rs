@@ -100,6 +100,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Counts, and is not shown: for a transfer beside one that is.
+    pub(crate) fn hidden() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+        }
+    }
+
     /// `bytes` more are through.
     pub(crate) fn advance(&self, bytes: usize) {
         self.bar.inc(bytes as u64);

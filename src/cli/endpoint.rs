@@ -1,9 +1,12 @@
 //! What sender and receiver have in common: carrier, mode and limits of a stream, and how both speak of them.
 
-use super::quantity::{grouped, millis, rate};
+use super::exit::Failure;
+use super::quantity::{Datagram, grouped, millis, rate};
+use super::signals::{Signals, Undo};
+use crate::control::{Address, EndpointAgent, Followed, Role};
 use crate::proto::congestion;
 use crate::stats::Stats;
-use crate::stream::{Carrier, Security, StreamBuilder};
+use crate::stream::{Carrier, Security, Stream, StreamBuilder};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,6 +21,8 @@ const SOME_PACKET_BYTES: u64 = 1200;
 pub(crate) struct Endpoint {
     pub(crate) carrier: Carrier,
     pub(crate) gso: bool,
+    /// The largest packets on UDP.
+    pub(crate) max_datagram: Option<Datagram>,
     pub(crate) idle_timeout: Duration,
     pub(crate) congestion: Option<Congestion>,
 }
@@ -29,6 +34,10 @@ impl Endpoint {
             .carrier(self.carrier)
             .gso(self.gso)
             .idle_timeout(self.idle_timeout);
+        let builder = match self.carrier {
+            Carrier::Udp => builder.max_datagram(self.max_datagram.unwrap_or(Datagram::USUAL).0),
+            Carrier::Tcp => builder,
+        };
         controlled(builder, self.congestion.as_ref())
     }
 }
@@ -49,7 +58,7 @@ impl FromStr for Congestion {
 }
 
 /// A builder with this controller, or its own where none is named.
-pub(crate) fn controlled(builder: StreamBuilder, congestion: Option<&Congestion>) -> StreamBuilder {
+fn controlled(builder: StreamBuilder, congestion: Option<&Congestion>) -> StreamBuilder {
     match congestion {
         Some(Congestion(name)) => builder
             .congestion(name)
@@ -97,6 +106,35 @@ impl Mode {
             Self::Classic => "classic",
         }
     }
+}
+
+/// What tells the controller of the command line, if there is one. Without, nobody is contacted.
+pub(crate) fn agent(
+    controller: Option<&Address>,
+    role: Role,
+    mode: Mode,
+    carrier: Carrier,
+) -> Result<Option<EndpointAgent>, Failure> {
+    let agent = controller.map(|address| EndpointAgent::start(address, role, mode.word(), carrier_word(carrier)));
+    let agent = agent.transpose();
+    agent.map_err(|error| Failure::io("cannot start a thread for the controller", &error))
+}
+
+/// The controller sees this stream from now on, until what is returned is dropped.
+pub(crate) fn follow(agent: Option<&EndpointAgent>, stream: &Stream) -> Option<Followed> {
+    let stream = stream.try_clone().ok()?;
+    Some(agent?.follow(move || stream.stats()))
+}
+
+/// A signal that finds this transfer standing still ends it, and the peer hears of it, until what is returned is dropped.
+pub(crate) fn heed(signals: &Signals, stream: &Stream) -> Option<Undo> {
+    let (watched, aborted) = (stream.try_clone().ok()?, stream.try_clone().ok()?);
+    Some(signals.transfer(move || moved(&watched.stats()), move || aborted.abort()))
+}
+
+/// What grows while a transfer goes on.
+pub(crate) fn moved(stats: &Stats) -> u64 {
+    stats.acknowledged_bytes + stats.delivered_bytes + stats.read_bytes
 }
 
 /// An address as people know it: IPv4 even where it came in through an IPv6 socket.

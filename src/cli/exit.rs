@@ -55,6 +55,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// One line without the tool's name.
     pub(crate) message: String,
+    /// Whether the options are at fault, so that a look at --help may help.
+    pub(crate) is_about_options: bool,
 }
 
 impl Failure {
@@ -62,6 +64,7 @@ impl Failure {
         Self {
             exit,
             message: message.into(),
+            is_about_options: false,
         }
     }
 
@@ -69,8 +72,12 @@ impl Failure {
         Self::new(Exit::Runtime, message)
     }
 
+    /// The command line makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message)
+        Self {
+            is_about_options: true,
+            ..Self::new(Exit::Usage, message)
+        }
     }
 
     /// `what` could not be done because the system said `error`.

@@ -44,7 +44,9 @@ impl Shape {
 }
 
 fn man_page(tool: &str, table: &CommandInfoWithArgs) -> String {
-    let title = tool.to_uppercase();
+    // A page is one word, also where a command is two: git-log(1) is about "git log".
+    let name = tool.replace(' ', "-");
+    let title = name.to_uppercase();
     let version = concat!("securestream ", env!("CARGO_PKG_VERSION"));
     let mut page = Roff::new();
     page.control("TH", [title.as_str(), "1", "", version, "User Commands"]);
@@ -56,7 +58,7 @@ fn man_page(tool: &str, table: &CommandInfoWithArgs) -> String {
         .next()
         .unwrap_or_default()
         .trim_end_matches('.');
-    page.text([roman(format!("{tool} - {summary}"))]);
+    page.text([roman(format!("{name} - {summary}"))]);
 
     section(&mut page, "SYNOPSIS");
     let mut synopsis = vec![bold(tool), roman(" [OPTIONS]")];

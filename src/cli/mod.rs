@@ -7,6 +7,8 @@
 //! The tools use the public API of the library and nothing else. Standard output carries payload (or the result that
 //! was asked for) only; everything said to a person goes to standard error, through `console`.
 
+pub mod controller;
+pub mod ctl;
 pub mod lab;
 pub mod proxy;
 pub mod receiver;
@@ -20,6 +22,7 @@ mod endpoint;
 mod exit;
 mod generate;
 mod json;
+mod keep_open;
 mod keys;
 mod logging;
 mod output;

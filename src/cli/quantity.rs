@@ -1,5 +1,7 @@
 //! Numbers with units as people write them: `5%`, `40ms`, `64KiB`; and as they like to read them.
 
+use crate::proto::pmtu::BASE_BYTES;
+use crate::subsystem::MAX_PACKET;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -91,6 +93,29 @@ impl FromStr for Bytes {
             .filter(|bytes| *bytes <= (1_u64 << 53) as f64)
             .map(|bytes| Self(bytes as u64))
             .ok_or_else(|| "give a size such as 65536, 64KiB or 100MB".to_owned())
+    }
+}
+
+/// The size of the largest datagrams, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Datagram(pub(crate) usize);
+
+impl Datagram {
+    /// What the internet carries with IPv6 (1500 bytes with headers). The library looks for more by itself; between two
+    /// tools on one machine this shows packets as they are elsewhere.
+    pub(crate) const USUAL: Self = Self(1452);
+    const RANGE: std::ops::RangeInclusive<usize> = BASE_BYTES..=MAX_PACKET;
+}
+
+impl FromStr for Datagram {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = text.parse().ok().filter(|bytes| Self::RANGE.contains(bytes));
+        bytes.map(Self).ok_or_else(|| {
+            let (smallest, largest) = (Self::RANGE.start(), Self::RANGE.end());
+            format!("a datagram has from {smallest} to {largest} bytes")
+        })
     }
 }
 

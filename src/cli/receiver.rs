@@ -4,6 +4,8 @@
 //!   Listener --accept--> stream --(one read)--> THREAD main --(write, flush)--> Output --commit at the verified end
 //!       '--- incidents --> THREAD "incidents" --> standard error
 //! ```
+//!
+//! With `--keep-open` each peer has a thread of its own: `keep_open`.
 
 use super::args::{self, Tool, classic_tool_options};
 use super::classic::{self, Wishes};
@@ -11,14 +13,15 @@ use super::console::{Console, Progress};
 use super::endpoint::{self, Endpoint, IDLE_TIMEOUT, Mode, carrier_word, shown};
 use super::exit::{self, Exit, Failure, plain_words};
 use super::json::{self, Transfer, Transport, Volume};
+use super::keep_open::Service;
 use super::keys::{KeyOptions, Protection};
 use super::output::{Output, Target};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
+use crate::control::{Address, EndpointAgent, Pace, Role};
 use crate::stream::{Incident, Listener, Stream};
 use crossbeam_channel::{Sender, select};
 use std::io::{self, Read};
-use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::thread::{Builder, JoinHandle};
@@ -71,12 +74,15 @@ classic_tool_options! {
         /// files
         #[argh(option, arg_name = "file")]
         output: Option<String>,
-        /// serve one peer after another; --output is then a directory
+        /// serve many peers, also side by side (with --classic one after another); --output is then a directory
         #[argh(switch)]
         keep_open: bool,
         /// silence of the peer that ends a stream (default: 40s; the shorter one of both sides counts)
         #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
         idle_timeout: Span,
+        /// address of a stream-controller that watches and steers, as it prints it (default: none)
+        #[argh(option, arg_name = "url")]
+        controller: Option<Address>,
     }
 }
 
@@ -104,7 +110,7 @@ fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
     json::conclude(options.json, &TOOL, &transfer, ended)
 }
 
-/// `transfer` becomes that of the last peer.
+/// `transfer` becomes that of the peer, or of the one with which `--keep-open` has ended.
 fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Result<Exit, Failure> {
     let places = places(options)?;
     let arq = classic::arq(options.classic, options.arq, options.window, options.timeout)?;
@@ -119,6 +125,12 @@ fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) ->
         // A directory that is not there should be known before the peer has sent everything.
         drop(target.open(&signals)?);
     }
+    let agent = endpoint::agent(
+        options.controller.as_ref(),
+        Role::Receiver,
+        Mode::new(options.plain, options.classic),
+        endpoint::carrier(options.udp),
+    )?;
     let keys = KeyOptions {
         pub_key: options.pub_key.clone(),
         priv_key: options.priv_key.clone(),
@@ -142,13 +154,20 @@ fn receive_all(options: &Options, console: &Console, transfer: &mut Transfer) ->
             target: &target,
             keep_open: options.keep_open,
             json: options.json,
+            agent: agent.as_ref(),
         };
         return service.run(console, &signals, transfer);
     }
     let protection = Protection::new(options.plain, &keys, "", console)?;
     let listener = listen(options, &places, &protection, console)?;
     let porter = Porter::start(&listener, console).map_err(|error| Failure::io("cannot start a thread", &error))?;
-    let served = serve(options, &listener, &protection, &target, console, &signals, transfer);
+    let door = Door {
+        listener: &listener,
+        protection: &protection,
+        target: &target,
+        agent: agent.as_ref(),
+    };
+    let served = serve(options, &door, console, &signals, transfer);
     porter.end();
     served?;
     Ok(signals.caught().unwrap_or(Exit::Success))
@@ -187,6 +206,7 @@ fn listen(
     let endpoint = Endpoint {
         carrier: endpoint::carrier(options.udp),
         gso: !options.no_gso,
+        max_datagram: options.max_datagram,
         idle_timeout: options.idle_timeout.0,
         congestion: options.congestion.clone(),
     };
@@ -250,79 +270,78 @@ fn say(console: &Console, incident: &Incident) {
     }
 }
 
-fn serve(
-    options: &Options,
-    listener: &Listener,
-    protection: &Protection,
-    target: &Target,
-    console: &Console,
-    signals: &Signals,
-    transfer: &mut Transfer,
-) -> Result<(), Failure> {
-    let keep_open = options.keep_open;
-    loop {
-        let (stream, peer) = {
-            let _waiting = signals.waiting();
-            listener
-                .accept()
-                .map_err(|error| Failure::io("cannot accept a stream", &error))?
-        };
-        transfer.peer = peer.map(shown);
-        let peer = transfer
-            .peer
-            .map_or_else(|| "the peer".to_owned(), |peer| peer.to_string());
-        if !keep_open {
-            // A second sender is refused, rather than left waiting for somebody who will not come.
-            listener.close_handle().close();
-        }
-        log::info!("{peer} is connected");
-        transfer.identity = protection.introduce(&stream, &peer, console);
-        let received = receive(&stream, &peer, target, console, signals, transfer);
-        let exit = match &received {
-            Ok(()) if keep_open => Exit::Success,
-            // One bad peer does not end the service; a broken output does.
-            Err(failure) if keep_open && failure.exit != Exit::OutputGone && failure.exit != Exit::Runtime => {
-                console.error(&failure.message);
-                failure.exit
-            }
-            _ => return received,
-        };
-        let next = transfer.next();
-        let done = mem::replace(transfer, next);
-        if options.json {
-            let error = received.err().map(|failure| failure.message);
-            json::print(&TOOL, &done, exit, error.as_deref());
-        }
-    }
+/// Where peers come, and what becomes of what they send.
+pub(super) struct Door<'a> {
+    pub(super) listener: &'a Listener,
+    protection: &'a Protection,
+    target: &'a Target,
+    agent: Option<&'a EndpointAgent>,
 }
 
-fn receive(
-    stream: &Stream,
-    peer: &str,
-    target: &Target,
+fn serve(
+    options: &Options,
+    door: &Door<'_>,
     console: &Console,
     signals: &Signals,
     transfer: &mut Transfer,
 ) -> Result<(), Failure> {
-    let told = stream
-        .try_clone()
-        .map(|stream| signals.undo_at_exit(move || stream.abort()));
-    let progress = console.progress(None);
-    let pumped = pump(stream, peer, target, &progress, signals);
+    if options.keep_open {
+        let service = Service {
+            tool: &TOOL,
+            door,
+            json: options.json,
+            console,
+            signals,
+        };
+        return service.run(transfer);
+    }
+    let (stream, peer) = {
+        let _waiting = signals.waiting();
+        let accepted = door.listener.accept();
+        accepted.map_err(|error| Failure::io("cannot accept a stream", &error))?
+    };
+    // A second sender is refused, rather than left waiting for somebody who will not come.
+    door.listener.close_handle().close();
+    receive(&stream, peer, door, console.progress(None), console, signals, transfer)
+}
+
+/// All that one peer sends.
+pub(super) fn receive(
+    stream: &Stream,
+    peer: Option<SocketAddr>,
+    door: &Door<'_>,
+    progress: Progress,
+    console: &Console,
+    signals: &Signals,
+    transfer: &mut Transfer,
+) -> Result<(), Failure> {
+    transfer.peer = peer.map(shown);
+    let peer = &transfer
+        .peer
+        .map_or_else(|| "the peer".to_owned(), |peer| peer.to_string());
+    log::info!("{peer} is connected");
+    transfer.identity = door.protection.introduce(stream, peer, console);
+    let followed = endpoint::follow(door.agent, stream);
+    let pace = door.agent.map_or_else(Pace::default, EndpointAgent::pace);
+    let told = endpoint::heed(signals, stream);
+    let pumped = pump(stream, peer, door.target, &progress, &pace, signals);
     let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
     drop(progress);
     transfer.volume = Volume::new(bytes, elapsed);
-    let done = pumped.and_then(Output::commit).map(|place| {
-        let into = place
-            .as_ref()
-            .map_or_else(String::new, |place| format!(" into {}", place.display()));
-        console.note(format_args!(
-            "received {} from {peer}{into}",
-            endpoint::volume(bytes, elapsed)
-        ));
-        transfer.file = place.map(|place| place.to_string_lossy().into_owned());
-        transfer.completeness = Some("verified");
-    });
+    let done = pumped
+        .map_err(|failure| signals.why(failure))
+        .and_then(Output::commit)
+        .map(|place| {
+            let into = place
+                .as_ref()
+                .map_or_else(String::new, |place| format!(" into {}", place.display()));
+            console.note(format_args!(
+                "received {} from {peer}{into}",
+                endpoint::volume(bytes, elapsed)
+            ));
+            transfer.file = place.map(|place| place.to_string_lossy().into_owned());
+            transfer.completeness = Some("verified");
+        });
     match &done {
         // The sender waits for our end, and we for its word that it has seen it; the payload is safe either way.
         Ok(()) => match stream.finish(FAREWELL) {
@@ -332,7 +351,7 @@ fn receive(
         // The sender must not believe that all went well.
         Err(_) => stream.abort(),
     }
-    drop(told);
+    drop((told, followed));
     let stats = stream.stats();
     endpoint::log_stats(&stats);
     transfer.transport = Transport::from(&stats);
@@ -345,16 +364,18 @@ fn pump(
     peer: &str,
     target: &Target,
     progress: &Progress,
+    pace: &Pace,
     signals: &Signals,
 ) -> Result<Output, Failure> {
     let mut output = target.open(signals)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        match stream.read(&mut chunk) {
+        match stream.read(&mut chunk[..pace.read_limit(CHUNK_BYTES)]) {
             Ok(0) => return Ok(output),
             Ok(read) => {
                 output.write(&chunk[..read])?;
                 progress.advance(read);
+                pace.after_read();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(cut(progress.bytes(), peer, target, &error)),

@@ -15,6 +15,7 @@ use super::json::{self, Transfer, Transport, Volume};
 use super::keys::{KeyOptions, Protection};
 use super::quantity::{Port, Span};
 use super::signals::Signals;
+use crate::control::{Address, Role};
 use crate::error::StreamError;
 use crate::stream::{Carrier, Finished, Stream};
 use crossbeam_channel::Receiver;
@@ -90,6 +91,9 @@ classic_tool_options! {
         /// silence of the peer that ends the stream (default: 40s; the shorter one of both sides counts)
         #[argh(option, default = "Span(IDLE_TIMEOUT)", arg_name = "time")]
         idle_timeout: Span,
+        /// address of a stream-controller that watches and steers, as it prints it (default: none)
+        #[argh(option, arg_name = "url")]
+        controller: Option<Address>,
     }
 }
 
@@ -140,6 +144,12 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
     let name = options.file.as_deref().unwrap_or("-");
     transfer.file = Some(name.to_owned());
     let input = Input::open(name, &signals)?;
+    let agent = endpoint::agent(
+        options.controller.as_ref(),
+        Role::Sender,
+        Mode::new(options.plain, options.classic),
+        endpoint::carrier(options.udp),
+    )?;
     if let Some(arq) = arq {
         let wishes = Wishes {
             carrier: endpoint::carrier(options.udp),
@@ -155,15 +165,15 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
             addresses: &addresses,
             name: &name,
             port: options.target_port.0,
+            agent: agent.as_ref(),
         };
         return classic::sender::send(&wishes, &to, input, console, &signals, transfer);
     }
     let stream = connect(options, console, &signals, transfer)?;
     transfer.peer = stream.peer_addr().ok().map(shown);
+    let followed = endpoint::follow(agent.as_ref(), &stream);
     let watch = PeerWatch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
-    let told = stream
-        .try_clone()
-        .map(|stream| signals.undo_at_exit(move || stream.abort()));
+    let told = endpoint::heed(&signals, &stream);
     let progress = console.progress(input.bytes);
     let sent = send(&stream, input, &watch, &progress, &signals);
     let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
@@ -179,11 +189,11 @@ fn send_all(options: &Options, console: &Console, transfer: &mut Transfer) -> Re
     }
     // The peer ends its direction as well; then it knows that we know. It owes us nothing: no end, no failure.
     watch.close(PEER_END);
-    drop(told);
+    drop((told, followed));
     let stats = stream.stats();
     endpoint::log_stats(&stats);
     transfer.transport = Transport::from(&stats);
-    sent?;
+    sent.map_err(|failure| signals.why(failure))?;
     Ok(signals.caught().unwrap_or(Exit::Success))
 }
 
@@ -196,6 +206,7 @@ fn connect(
     let endpoint = Endpoint {
         carrier: endpoint::carrier(options.udp),
         gso: !options.no_gso,
+        max_datagram: options.max_datagram,
         idle_timeout: options.idle_timeout.0,
         congestion: options.congestion.clone(),
     };
@@ -354,7 +365,8 @@ impl Input {
     }
 
     /// Waits for something to read, for as long as no signal asks us to end and `peer` is not readable: then `failure`
-    /// says why the peer has gone, unless that is no failure.
+    /// says why the peer has gone, unless that is no failure. After a signal nothing more is read from what may have no
+    /// end; and an end that is there by then may be the doing of the same signal.
     pub(super) fn wait(
         &self,
         signals: &Signals,
@@ -375,15 +387,15 @@ impl Input {
             if peer && let Some(failure) = failure() {
                 return Err(failure);
             }
-            if input {
-                return Ok(());
-            }
             if signal {
                 let exit = signals.caught().unwrap_or(Exit::Runtime);
                 return Err(Failure::new(
                     exit,
                     "interrupted before the input ended: the transfer is not whole",
                 ));
+            }
+            if input {
+                return Ok(());
             }
         }
     }

@@ -50,9 +50,12 @@ macro_rules! stream_tool_options {
             $(#[$attribute])*
             struct $name {
                 $($fields)*
-                /// congestion controller: cubic, new-reno or fixed:BYTES (default: new-reno)
+                /// congestion controller: bbr, cubic, new-reno or fixed:BYTES (default: bbr)
                 #[argh(option, arg_name = "name")]
                 congestion: Option<$crate::cli::endpoint::Congestion>,
+                /// largest packets to look for on the path (UDP; default: 1452, at most 65507)
+                #[argh(option, arg_name = "bytes")]
+                max_datagram: Option<$crate::cli::quantity::Datagram>,
                 /// hand packets to the kernel one by one (UDP)
                 #[argh(switch)]
                 no_gso: bool,

@@ -77,7 +77,7 @@ pub(crate) fn print(tool: &Tool, text: &str) -> Exit {
 
 fn fail(console: &Console, tool: &Tool, failure: &Failure) -> Exit {
     console.error(&failure.message);
-    if failure.exit == Exit::Usage {
+    if failure.is_about_options {
         console.hint(format_args!("Try '{} --help' for more information.", tool.name));
     }
     failure.exit
@@ -113,8 +113,15 @@ where
         Some(Request::Version) => {
             return Parsed::Print(format!("{} {}", tool.name, env!("CARGO_PKG_VERSION")));
         }
-        Some(Request::Generate(shape)) => {
-            return match shape.parse::<Shape>() {
+        Some(Request::Generate(word)) => {
+            return match word.parse::<Shape>() {
+                // A shell completes the words of a program, and this is one of its jobs.
+                Ok(shape) if shape != Shape::Man && tool.name.contains(' ') => {
+                    let program = tool.name.split(' ').next().unwrap_or_default();
+                    Parsed::Wrong(format!(
+                        "completions are those of the whole program: {program} --generate {word}"
+                    ))
+                }
                 Ok(shape) => Parsed::Print(shape.render(tool.name, &table)),
                 Err(message) => Parsed::Wrong(message),
             };

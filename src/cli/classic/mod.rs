@@ -6,11 +6,14 @@ pub(crate) mod receiver;
 pub(crate) mod sender;
 
 use super::console::Console;
+use super::endpoint::moved;
 use super::exit::{Exit, Failure};
 use super::json::ArqFacts;
 use super::keys::{KeyOptions, unusable};
 use super::quantity::Span;
-use crate::classic::{Arq, Builder, Cryptor, Scheme, build_cryptor};
+use super::signals::{Signals, Undo};
+use crate::classic::{Arq, Builder, Cryptor, Scheme, Stream, build_cryptor};
+use crate::control::{EndpointAgent, Followed};
 use crate::crypto::identity::{KeyFile, KeyText};
 use crate::stream::Carrier;
 use std::path::Path;
@@ -109,6 +112,18 @@ impl Wishes {
         }
         Ok(builder)
     }
+}
+
+/// The controller sees this stream from now on, until what is returned is dropped.
+fn follow(agent: Option<&EndpointAgent>, stream: &Stream) -> Option<Followed> {
+    let stream = stream.try_clone().ok()?;
+    Some(agent?.follow(move || stream.stats()))
+}
+
+/// As `endpoint::heed`.
+fn heed(signals: &Signals, stream: &Stream) -> Option<Undo> {
+    let (watched, aborted) = (stream.try_clone().ok()?, stream.try_clone().ok()?);
+    Some(signals.transfer(move || moved(&watched.stats()), move || aborted.abort()))
 }
 
 /// The keys of two files. One that others can open is only warned about: the original writes such files.

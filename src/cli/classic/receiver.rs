@@ -13,6 +13,7 @@ use crate::cli::json::{self, Transfer, Transport, Volume};
 use crate::cli::output::{Output, Target};
 use crate::cli::receiver::{CHUNK_BYTES, cut};
 use crate::cli::signals::Signals;
+use crate::control::{EndpointAgent, Pace};
 use crate::error::{Limit, StreamError};
 use crate::stream::Carrier;
 use std::io::{self, Read};
@@ -32,6 +33,7 @@ pub(crate) struct Service<'a> {
     pub(crate) target: &'a Target,
     pub(crate) keep_open: bool,
     pub(crate) json: bool,
+    pub(crate) agent: Option<&'a EndpointAgent>,
 }
 
 /// How a transfer ended.
@@ -121,9 +123,8 @@ impl Service<'_> {
         signals: &Signals,
         transfer: &mut Transfer,
     ) -> Result<End, Failure> {
-        let told = stream
-            .try_clone()
-            .map(|stream| signals.undo_at_exit(move || stream.abort()));
+        let told = super::heed(signals, stream);
+        let followed = super::follow(self.agent, stream);
         let progress = console.progress(None);
         let pumped = self.pump(stream, peer, door, &progress, signals);
         let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
@@ -131,10 +132,10 @@ impl Service<'_> {
         transfer.volume = Volume::new(bytes, elapsed);
         let stats = stream.stats();
         stream.abort();
-        drop(told);
+        drop((told, followed));
         endpoint::log_stats(&stats);
         transfer.transport = Transport::from(&stats);
-        let (output, end) = match pumped? {
+        let (output, end) = match pumped.map_err(|failure| signals.why(failure))? {
             (_, End::TurnedAway(reason)) => return Ok(End::TurnedAway(reason)),
             regular => regular,
         };
@@ -164,11 +165,12 @@ impl Service<'_> {
         let is_udp = self.wishes.carrier == Carrier::Udp;
         let mut output = self.target.open(signals)?;
         let mut chunk = vec![0; CHUNK_BYTES];
+        let pace = self.agent.map_or_else(Pace::default, EndpointAgent::pace);
         stream
             .set_read_timeout(is_udp.then_some(LOOK_AROUND))
             .expect("it is not zero");
         loop {
-            let error = match stream.read(&mut chunk) {
+            let error = match stream.read(&mut chunk[..pace.read_limit(CHUNK_BYTES)]) {
                 Ok(0) => return Ok((output, End::Regular)),
                 Ok(read) => {
                     if !self.keep_open {
@@ -177,6 +179,7 @@ impl Service<'_> {
                     }
                     output.write(&chunk[..read])?;
                     progress.advance(read);
+                    pace.after_read();
                     continue;
                 }
                 Err(error) => error,

@@ -14,6 +14,7 @@ use crate::cli::exit::{self, Exit, Failure, plain_words};
 use crate::cli::json::{Transfer, Transport, Volume};
 use crate::cli::sender::{CHUNK_BYTES, Input, PATIENCE, no_connection};
 use crate::cli::signals::Signals;
+use crate::control::EndpointAgent;
 use crate::error::{Limit, StreamError};
 use crate::stream::Carrier;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ pub(crate) struct Destination<'a> {
     /// How the user calls it.
     pub(crate) name: &'a str,
     pub(crate) port: u16,
+    pub(crate) agent: Option<&'a EndpointAgent>,
 }
 
 /// Sends all of `input`, and waits until the peer has acknowledged it.
@@ -51,10 +53,9 @@ pub(crate) fn send(
     let stream = connected.map_err(|error| Failure::new(exit::of_connect(&error), nobody(&error)))?;
     transfer.peer = stream.peer_addr().ok().map(shown);
     log::info!("connected to {} ({})", to.name, carrier_word(wishes.carrier));
+    let followed = super::follow(to.agent, &stream);
     let watch = Watch::start(&stream).map_err(|error| Failure::io("cannot watch the peer", &error))?;
-    let told = stream
-        .try_clone()
-        .map(|stream| signals.undo_at_exit(move || stream.abort()));
+    let told = super::heed(signals, &stream);
     let progress = console.progress(input.bytes());
     let sent = pump(&stream, input, &watch, &progress, signals, &nobody);
     let (bytes, elapsed) = (progress.bytes(), progress.elapsed());
@@ -68,10 +69,10 @@ pub(crate) fn send(
     // Everything is acknowledged, or nothing can be mended: the peer learns by the close that this is all.
     stream.abort();
     watch.join();
-    drop(told);
+    drop((told, followed));
     endpoint::log_stats(&stats);
     transfer.transport = Transport::from(&stats);
-    sent?;
+    sent.map_err(|failure| signals.why(failure))?;
     Ok(signals.caught().unwrap_or(Exit::Success))
 }
 

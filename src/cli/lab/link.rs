@@ -1,6 +1,6 @@
 //! The bad link: real sockets on the loopback interface, with filters on both receiving ends.
 
-use super::super::endpoint::{Congestion, controlled};
+use super::super::endpoint::Endpoint;
 use super::super::exit::{Failure, plain_words};
 use crate::filter::{Direction, Spec};
 use crate::impair::{Control, Impaired};
@@ -27,26 +27,13 @@ pub(super) struct Link {
 
 impl Link {
     /// `ends` is how sender and receiver protect what they send.
-    pub(super) fn new(
-        carrier: Carrier,
-        ends: [Security; 2],
-        gso: bool,
-        congestion: Option<&Congestion>,
-        faults: Spec,
-        seed: u64,
-    ) -> Self {
-        let [sender, receiver] = ends.map(|security| {
-            let builder = StreamBuilder::new(security)
-                .carrier(carrier)
-                .gso(gso)
-                .connect_timeout(CONNECT_TIMEOUT);
-            controlled(builder, congestion)
-        });
+    pub(super) fn new(endpoint: &Endpoint, ends: [Security; 2], faults: Spec, seed: u64) -> Self {
+        let [sender, receiver] = ends.map(|security| endpoint.builder(security).connect_timeout(CONNECT_TIMEOUT));
         Self {
-            carrier,
+            carrier: endpoint.carrier,
             sender,
             receiver,
-            gso,
+            gso: endpoint.gso,
             faults,
             seed,
         }

@@ -8,24 +8,26 @@
 //!
 //! Both ends take the SHA-256 of what passes; the same means that everything arrived.
 //!
-//! Two more jobs have their own folders: `bench` compares carriers, `doctor` says what limits a transfer.
+//! More jobs have their own folders: `bench` compares carriers, `doctor` says what limits a transfer, `run` plays scenarios.
 
 mod bench;
 mod classic;
 mod doctor;
 mod ends;
+mod gui;
 mod link;
 mod report;
+pub(crate) mod run;
 mod source;
 
 use super::args::{self, Tool, classic_tool_options};
 use super::classic::arq;
 use super::console::Console;
-use super::endpoint::Mode;
+use super::endpoint::{Endpoint, IDLE_TIMEOUT, Mode};
 use super::exit::{Exit, Failure};
 use super::json;
 use super::keys;
-use super::quantity::{Bytes, Delay, Percent};
+use super::quantity::{Bytes, Delay, Percent, Port};
 use crate::filter::{Distribution, Rule, Scope, Spec};
 use crate::stream::Carrier;
 use ends::{End, receive, send};
@@ -38,6 +40,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const GENERATED_BYTES: u64 = 8 * 1024 * 1024;
+const NO_CONGESTION: &str = "--classic has no congestion control: choose --arq, --window and --timeout instead";
 /// What a lost packet costs in classic mode is counted in seconds.
 const CLASSIC_BYTES: u64 = 256 * 1024;
 
@@ -48,8 +51,9 @@ classic_tool_options! {
         example = "{command_name} README.md --loss 5",
         example = "{command_name} --classic --arq go-back-n --window 4 --timeout 50ms --loss 5",
         example = "{command_name} --tcp --loss 2 --delay 40 --seed 7",
-        note = "Two more jobs, each with a --help of its own:\n  {command_name} bench    carriers side by side\n  {command_name} doctor   what limits a transfer, and what would help",
-        error_code(0, "Everything arrived as it was sent."),
+        example = "{command_name} --gui",
+        note = "More jobs, each with a --help of its own:\n  {command_name} run      scenarios with expectations\n  {command_name} bench    carriers side by side\n  {command_name} doctor   what limits a transfer, and what would help",
+        error_code(0, "Everything arrived as it was sent; with --gui, a signal has ended it."),
         error_code(1, "It did not."),
         error_code(2, "The command line makes no sense.")
     )]
@@ -79,6 +83,12 @@ classic_tool_options! {
         /// bytes to generate instead of 8 MiB, where there is no FILE
         #[argh(option, arg_name = "bytes")]
         size: Option<Bytes>,
+        /// show it in a browser, with sliders for the line between, over and over until a signal
+        #[argh(switch)]
+        gui: bool,
+        /// port of the page of --gui (default: 5000; 0 takes a free one and says which)
+        #[argh(option, arg_name = "port")]
+        port: Option<Port>,
     }
 }
 
@@ -95,6 +105,7 @@ const TOOL: Tool = Tool {
         &["--quiet", "--verbose"],
         &["--udp", "--tcp"],
         &["--plain", "--classic"],
+        &["--gui", "--json"],
     ],
 };
 
@@ -106,11 +117,12 @@ pub fn main() -> ExitCode {
     match job.as_deref() {
         Some("bench") => bench::main(words.split_off(1)),
         Some("doctor") => doctor::main(words.split_off(1)),
-        _ => args::run_words(&TOOL, words, run),
+        Some("run") => run::main(words.split_off(1)),
+        _ => args::run_words(&TOOL, words, start),
     }
 }
 
-fn run(options: &Options, console: &Console) -> Result<Exit, Failure> {
+fn start(options: &Options, console: &Console) -> Result<Exit, Failure> {
     let mut report = Report {
         carrier: options.carrier(),
         mode: Mode::new(options.plain, options.classic),
@@ -158,6 +170,15 @@ fn experiment(options: &Options, console: &Console, report: &mut Report) -> Resu
     let arq = arq(options.classic, options.arq, options.window, options.timeout)?;
     report.arq = arq;
     let seed = report.seed;
+    if options.gui {
+        if options.classic && options.congestion.is_some() {
+            return Err(Failure::usage(NO_CONGESTION));
+        }
+        return gui::run(options, arq, &report.faults, seed, console);
+    }
+    if options.port.is_some() {
+        return Err(Failure::usage("--port is of the page: add --gui, or leave it out"));
+    }
     let usual_bytes = if options.classic {
         CLASSIC_BYTES
     } else {
@@ -172,23 +193,21 @@ fn experiment(options: &Options, console: &Console, report: &mut Report) -> Resu
     }
     if let Some(arq) = arq {
         if options.congestion.is_some() {
-            return Err(Failure::usage(
-                "--classic has no congestion control: choose --arq, --window and --timeout instead",
-            ));
+            return Err(Failure::usage(NO_CONGESTION));
         }
         let began = cpu_time();
         let [sent, received] = classic::run(options.carrier(), arq, report, &mut source, console)?;
         report.cpu = cpu_time().saturating_sub(began);
         return conclude(options, console, report, sent, received);
     }
-    let link = Link::new(
-        options.carrier(),
-        keys::strangers(options.plain)?,
-        !options.no_gso,
-        options.congestion.as_ref(),
-        report.faults.clone(),
-        seed,
-    );
+    let endpoint = Endpoint {
+        carrier: options.carrier(),
+        gso: !options.no_gso,
+        max_datagram: options.max_datagram,
+        idle_timeout: IDLE_TIMEOUT,
+        congestion: options.congestion.clone(),
+    };
+    let link = Link::new(&endpoint, keys::strangers(options.plain)?, report.faults.clone(), seed);
     let began = cpu_time();
     let Connected {
         stream,

@@ -7,6 +7,7 @@ use super::super::signals::Signals;
 use super::TOOL;
 use crate::proxy::inspect::Inspector;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) fn run(name: &str, follow: bool, console: &Console) -> Result<Exit, F
         let written = match (&line, &signals) {
             (Some(line), _) => writeln!(out, "{line}"),
             (None, None) => break,
-            (None, Some(signals)) => out.flush().map(|()| wait(signals)),
+            (None, Some(signals)) => out.flush().and_then(|()| wait(signals)),
         };
         match written {
             Ok(()) => {}
@@ -58,8 +59,17 @@ pub(super) fn run(name: &str, follow: bool, console: &Console) -> Result<Exit, F
     Ok(args::print(&TOOL, &inspector.learnt()))
 }
 
-fn wait(signals: &Signals) {
-    let mut sockets = [PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)];
+/// Until the file may have grown. A reader of ours that goes away meanwhile is an error, though nothing is written.
+fn wait(signals: &Signals) -> io::Result<()> {
+    let out = io::stdout();
+    let mut places = [
+        PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty()),
+    ];
     // Early is as good as late.
-    let _ = poll(&mut sockets, Timespec::try_from(LOOK).ok().as_ref());
+    let _ = poll(&mut places, Timespec::try_from(LOOK).ok().as_ref());
+    if places[1].revents().contains(PollFlags::ERR) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    Ok(())
 }

@@ -11,12 +11,15 @@ mod plan;
 mod show;
 mod watch;
 
+pub(super) use watch::take as take_step;
+
 use super::args::{self, Tool, tool_options};
 use super::console::Console;
 use super::exit::{Exit, Failure};
 use super::json;
 use super::quantity::{Port, Span};
 use super::signals::Signals;
+use crate::control::Address;
 use crate::filter::Spec;
 use crate::proxy::{Preset, preset};
 use attack::Attack;
@@ -31,7 +34,7 @@ tool_options! {
                        Rules are separated by ; and directions by |: loss P% [burst N], delay T [JITTER] \
                        [uniform|normal|pareto], reorder P% [T], duplicate P% [N], corrupt P% [bitflip|zero|truncate], \
                        rate R [burst B] [limit Np|NB] [codel], trace FILE, mtu B, blackhole, onoff T T, rebind T, \
-                       drop N,N,..., next N; and behind any of them: match [form F] [size N-N] [nth N|every N|first N].",
+                       drop N,N,..., next N; and behind any of them: match [form F] [size N-N] [nth N|every N|first N] [client N].",
         help_triggers("-h", "--help"),
         example = "{command_name} --udp --impair 'loss 5%'",
         example = "{command_name} --udp --impair 'up: delay 40ms 5ms; rate 2mbit limit 50p | down: loss 1%'",
@@ -97,6 +100,9 @@ tool_options! {
         /// show what an attacker could do: bitflip, replay, forge-ack, key-swap, truncate, spoof or downgrade
         #[argh(option, arg_name = "name")]
         attack: Option<Attack>,
+        /// address of a stream-controller that watches and steers, as it prints it (default: none)
+        #[argh(option, arg_name = "url")]
+        controller: Option<Address>,
         /// inspect: go on as the file grows
         #[argh(switch)]
         follow: bool,

@@ -5,7 +5,7 @@ use super::super::exit::{Exit, Failure, plain_words};
 use super::Options;
 use super::show::Report;
 use crate::filter::{Entry, Form, Spec};
-use crate::proxy::{ProxyBuilder, ProxyPlan, Scenario, Side};
+use crate::proxy::{Change, ProxyBuilder, ProxyPlan, Scenario, Side, Step};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -49,6 +49,9 @@ impl Plan {
             has_scenario: options.scenario.is_some(),
         };
         plan.check_raw()?;
+        if options.record_drops.is_some() {
+            plan.check_record()?;
+        }
         Ok(plan)
     }
 
@@ -72,6 +75,19 @@ impl Plan {
     /// Expectations that were not met.
     pub(super) fn judge(&self, report: &Report) -> Vec<String> {
         self.scenario.judge(report.statuses(), |_| None)
+    }
+
+    /// A record is of one proxy whose rules stay.
+    fn check_record(&self) -> Result<(), Failure> {
+        let changes = |step: &&Step| step.change != Change::Rebind;
+        let problem = match (&self.scenario.proxies[..], self.scenario.steps.iter().find(changes)) {
+            ([_], None) => return Ok(()),
+            ([_], Some(step)) => format!("the rules of this scenario change after {} ms", step.at.as_millis()),
+            (proxies, _) => format!("this scenario has {}", proxies.len()),
+        };
+        Err(Failure::usage(format!(
+            "--record-drops is for one proxy whose rules stay as they are: {problem}"
+        )))
     }
 
     /// Of a program that is not ours nothing can be seen but sizes.

@@ -6,9 +6,10 @@ use crate::filter::Direction;
 use crate::proxy::{LinkStatus, Observation, Proxy, RuleReport, Status};
 use serde::Serialize;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// For a terminal.
-pub(super) fn status_line(proxies: &[Proxy]) -> String {
+pub(super) fn status_line(proxies: &[Arc<Proxy>]) -> String {
     let lines = proxies.iter().map(|proxy| {
         let status = proxy.status();
         let way = |direction: Direction| {
@@ -164,8 +165,8 @@ impl Report {
         }
     }
 
-    pub(super) fn look(&mut self, proxies: &[Proxy]) {
-        self.statuses = proxies.iter().map(Proxy::status).collect();
+    pub(super) fn look(&mut self, proxies: &[Arc<Proxy>]) {
+        self.statuses = proxies.iter().map(|proxy| proxy.status()).collect();
         self.listening = proxies.iter().map(|proxy| proxy.local_addr().to_string()).collect();
     }
 

@@ -6,6 +6,7 @@ use super::super::signals::Signals;
 use super::plan::{Plan, drops_text};
 use super::show::{Report, status_line, table};
 use super::{Options, attack};
+use crate::control::ProxyAgent;
 use crate::filter::{Direction, Scope};
 use crate::proxy::{Capture, Change, Notice, Proxy, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +14,7 @@ use signal_hook::consts::SIGUSR1;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the line on a terminal is made anew.
@@ -22,7 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What runs.
 pub(super) struct Running {
-    proxies: Vec<Proxy>,
+    proxies: Vec<Arc<Proxy>>,
+    agents: Vec<ProxyAgent>,
     captures: Vec<(String, Capture)>,
     /// Becomes readable at SIGUSR1.
     asked: UnixStream,
@@ -52,7 +55,7 @@ pub(super) fn start(options: &Options, plan: &Plan, console: &Console) -> Result
         if let Some(arm) = arm {
             arm.aim(&proxy);
         }
-        proxies.push(proxy);
+        proxies.push(Arc::new(proxy));
     }
     let captures = options.capture.iter().flat_map(|file| {
         let several = proxies.len() > 1;
@@ -86,11 +89,26 @@ pub(super) fn start(options: &Options, plan: &Plan, console: &Console) -> Result
         console.note(format_args!("listening on {} ({})", proxy.local_addr(), front.word()));
         console.note(format_args!("target {target} ({})", back.word()));
     }
+    let named = plan.scenario.proxies.iter().zip(&proxies);
+    let agents = options.controller.iter().flat_map(|address| {
+        let named = named.clone();
+        named.map(move |(plan, proxy)| {
+            let start = if plan.raw {
+                ProxyAgent::start_raw
+            } else {
+                ProxyAgent::start
+            };
+            start(address, &plan.name, proxy)
+        })
+    });
+    let agents = agents.collect::<Result<Vec<_>, _>>();
+    let agents = agents.map_err(|error| Failure::io("cannot start a thread for the controller", &error))?;
     let (asked, ask) = UnixStream::pair().map_err(|error| Failure::io("cannot make a pipe", &error))?;
     signal_hook::low_level::pipe::register(SIGUSR1, ask)
         .map_err(|error| Failure::io("cannot watch for SIGUSR1", &error))?;
     Ok(Running {
         proxies,
+        agents,
         captures,
         asked,
     })
@@ -157,7 +175,8 @@ fn wait(signals: &Signals, asked: &UnixStream, time: Duration) -> bool {
     is_asked
 }
 
-fn take(step: &Step, proxy: &Proxy, console: &Console) {
+/// Takes a step of a scenario.
+pub(in crate::cli) fn take(step: &Step, proxy: &Proxy, console: &Console) {
     let at = step.at.as_millis();
     let (words, done) = match &step.change {
         Change::Rules(spec) => {
@@ -228,7 +247,9 @@ impl Running {
     ) -> Result<(), Failure> {
         report.look(&self.proxies);
         if let Some(file) = &options.record_drops {
-            let replay = self.proxies[0].replay();
+            let replay = self.proxies[0]
+                .replay()
+                .map_err(|error| Failure::runtime(format!("{file} is empty: {error}")))?;
             std::fs::write(file, drops_text(plan.seed, &replay))
                 .map_err(|error| Failure::io(format!("cannot write to {file}"), &error))?;
         }
@@ -237,6 +258,8 @@ impl Running {
                 console.note(table(&plan.name, proxy).trim_end());
             }
         }
+        // They let go of the proxies, which end then.
+        drop(self.agents);
         drop(self.proxies);
         for (file, capture) in self.captures {
             let packets = capture

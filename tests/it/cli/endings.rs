@@ -1,8 +1,11 @@
 //! Transfers that do not end well: one clear line each, the right exit code, and never a file that looks whole.
 
-use super::tool::Tool;
+use super::tool::{Tool, start_thread};
+use crate::closed::Closed;
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
+use std::thread;
 
 const CARRIERS: [&[&str]; 2] = [&[], &["--udp"]];
 /// So that the death of a peer is noticed soon where the network does not tell.
@@ -122,13 +125,9 @@ fn a_refused_connection_to_the_default_port_says_where_a_receiver_listens() {
 
 #[test]
 fn nobody_there_and_no_such_host_end_with_4() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string();
-    let ended = Tool::run("stream-sender", ["--plain", "--target-port", &free]);
+    let nobody = Closed::port();
+    let port = nobody.addr.port().to_string();
+    let ended = Tool::run("stream-sender", ["--plain", "--target-port", &port]);
     ended.assert_code(4);
     assert!(
         ended.stderr.contains("cannot connect to 127.0.0.1:"),
@@ -206,6 +205,81 @@ fn an_interrupted_input_never_looks_whole() {
         let stdin = sender.stdin.take();
         sender.end().assert_code(130);
         drop(stdin);
+        receiver.end().assert_code(5);
+    }
+}
+
+#[test]
+fn an_input_without_end_ends_with_a_signal_too() {
+    for carrier in CARRIERS {
+        for mode in [&[][..], &["--classic"]] {
+            let options = [carrier, mode, &IDLE].concat();
+            let ports = ["--port", "0", "--bind", "127.0.0.1"];
+            let mut receiver = Tool::start("stream-receiver", [&ports, &options[..]].concat());
+            let port = receiver.port();
+            let mut sender = Tool::start("stream-sender", [&["--target-port", &port], &options[..]].concat());
+            let mut input = sender.stdin.take().unwrap();
+            start_thread("input", move || while input.write_all(&[7; 4096]).is_ok() {});
+            receiver.output(10_000);
+            sender.signal("TERM");
+            sender.end().assert_code(143);
+            // The original's protocol has no word for it.
+            receiver.end().assert_code(if mode.is_empty() { 5 } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_transfer_that_stands_still_and_the_peer_hears_of_it() {
+    // Side by side, for each waits for 5 s.
+    thread::scope(|scope| {
+        for carrier in CARRIERS {
+            for who in ["stream-receiver", "stream-sender"] {
+                scope.spawn(move || stand_still(carrier, who));
+            }
+        }
+    });
+}
+
+/// Its peer lives, and does nothing: one does not write, the other does not read.
+fn stand_still(carrier: &[&str], who: &str) {
+    let there = tempfile::tempdir().unwrap();
+    let to = there.path().join("to").to_str().unwrap().to_owned();
+    if who == "stream-receiver" {
+        let (receiver, port) = Tool::receiver(&[carrier, &["-v", "--output", &to]].concat());
+        let mut receiver = receiver;
+        let mut sender = Tool::sender(&port, carrier);
+        sender.input(b"half");
+        receiver.line("is connected");
+        let stdin = sender.stdin.take();
+        receiver.signal("TERM");
+        let receiver = receiver.end();
+        receiver.assert_code(143);
+        assert!(receiver.stderr.contains("nothing moved for 5 s"), "{}", receiver.stderr);
+        assert_eq!(
+            fs::read_dir(there.path()).unwrap().count(),
+            0,
+            "a temporary file is left"
+        );
+        let sender = sender.end();
+        sender.assert_code(1);
+        assert!(
+            sender.stderr.contains("aborted by the application"),
+            "{}",
+            sender.stderr
+        );
+        drop(stdin);
+    } else {
+        // More than windows and pipes hold, and nobody reads it.
+        let from = there.path().join("from");
+        fs::File::create(&from).unwrap().set_len(64 << 20).unwrap();
+        let (mut receiver, port) = Tool::receiver(carrier);
+        let sender = Tool::sender(&port, &[carrier, &["--file", from.to_str().unwrap()]].concat());
+        receiver.output(4);
+        sender.signal("INT");
+        let sender = sender.end();
+        sender.assert_code(130);
+        assert!(sender.stderr.contains("nothing moved for 5 s"), "{}", sender.stderr);
         receiver.end().assert_code(5);
     }
 }

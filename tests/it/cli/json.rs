@@ -191,7 +191,8 @@ fn payload_and_objects_never_share_standard_output() {
 
 #[test]
 fn the_lab_accounts_for_every_direction() {
-    let args = ["--json", "--loss", "5", "--delay", "1", "--seed", "7", "--size", "1MiB"];
+    // So much that some of the acknowledgements are lost too, however few there are.
+    let args = ["--json", "--loss", "5", "--delay", "1", "--seed", "7", "--size", "8MiB"];
     let ended = Tool::run("stream-lab", args);
     ended.assert_code(0);
     assert!(
@@ -200,7 +201,7 @@ fn the_lab_accounts_for_every_direction() {
         ended.stderr
     );
     let object = object(&ended);
-    assert_eq!(object["bytes"], 1 << 20);
+    assert_eq!(object["bytes"], 8 << 20);
     assert_eq!(object["seed"], 7);
     assert_eq!(object["faults"], "loss 5% | up: delay 1ms 0ms");
     assert_eq!(object["file"], Value::Null);
@@ -229,6 +230,7 @@ fn manual_pages_tell_every_key() {
         "stream-lab",
         "stream-lab bench",
         "stream-lab doctor",
+        "stream-lab run",
     ];
     for tool in tools {
         let (program, job) = tool
@@ -238,6 +240,13 @@ fn manual_pages_tell_every_key() {
         let page = String::from_utf8(ended.stdout).unwrap();
         let keys = documented(tool);
         assert!(keys.len() > 10, "{tool}: {keys:?}");
+        // A manual page has a name of one word.
+        let name = tool.replace(' ', "-");
+        assert!(page.contains(&format!(".TH {} 1", name.to_uppercase())), "{page}");
+        assert!(
+            page.contains(&format!(".SH NAME\n{} ", name.replace('-', "\\-"))),
+            "{page}"
+        );
         for key in keys {
             assert!(page.contains(&key.replace('-', "\\-")), "{tool}: no {key}");
         }

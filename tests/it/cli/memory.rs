@@ -11,8 +11,13 @@ use std::io::{Read, Write};
 const MIB: u64 = 1 << 20;
 const SMALL: u64 = 10 * MIB;
 const LARGE: u64 = 1024 * MIB;
-/// How much the windows of two runs may differ: they are tuned to how fast the sides happen to run.
+/// What two runs of the same kind may differ by: the allocator, and windows that are tuned to how fast the sides run.
 const TOLERANCE: u64 = 4 * MIB;
+/// The most that the listener of the test has on the way to it, however busy the machine is.
+const WINDOW: u64 = MIB;
+/// On a busy machine the window of a tool can grow in one run and not in the other. What is kept for every byte shows in
+/// each attempt.
+const ATTEMPTS: usize = 3;
 
 /// The most memory that process `pid` ever held, in bytes. `None` where the system does not say.
 #[cfg(target_os = "linux")]
@@ -46,7 +51,7 @@ fn sender_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("sparse");
     File::create(&path).unwrap().set_len(bytes).unwrap();
-    let listener = plain(carrier).bind("127.0.0.1:0").unwrap();
+    let listener = plain(carrier).max_window(WINDOW).bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let options = [option(carrier), &["--file", path.to_str().unwrap()]].concat();
     let sender = Tool::sender(&port, &options);
@@ -69,7 +74,13 @@ fn sender_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
 fn receiver_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
     let options = [option(carrier), &["--output", "/dev/null"]].concat();
     let (receiver, port) = Tool::receiver(&options);
-    let mut stream = plain(carrier).connect(format!("127.0.0.1:{port}")).unwrap();
+    // Packets as the tools send them. Larger ones are so fast that the window, and with it the memory, has not grown to
+    // its size after 10 MiB.
+    let sender = match carrier {
+        Carrier::Udp => plain(carrier).max_datagram(1452),
+        Carrier::Tcp => plain(carrier),
+    };
+    let mut stream = sender.connect(format!("127.0.0.1:{port}")).unwrap();
     let zeros = vec![0; 64 * 1024];
     for _ in 0..bytes / zeros.len() as u64 {
         stream.write_all(&zeros).unwrap();
@@ -81,15 +92,19 @@ fn receiver_peak(carrier: Carrier, bytes: u64) -> Option<u64> {
     peak
 }
 
+/// Whether the peaks of a short and of a long transfer are about the same. `None` where they cannot be read.
+fn is_level(who: &str, carrier: Carrier, peak_of: fn(Carrier, u64) -> Option<u64>) -> Option<bool> {
+    let (small, large) = (peak_of(carrier, SMALL)?, peak_of(carrier, LARGE)?);
+    println!("{who} on {carrier:?}: peak {small} bytes for 10 MiB, {large} bytes for 1 GiB");
+    Some(large <= small + TOLERANCE)
+}
+
 fn compare(who: &str, peak_of: fn(Carrier, u64) -> Option<u64>) {
     for carrier in [Carrier::Udp, Carrier::Tcp] {
-        let (Some(small), Some(large)) = (peak_of(carrier, SMALL), peak_of(carrier, LARGE)) else {
-            return;
-        };
-        println!("{who} on {carrier:?}: peak {small} bytes for 10 MiB, {large} bytes for 1 GiB");
+        let is_level = (0..ATTEMPTS).any(|_| is_level(who, carrier, peak_of).unwrap_or(true));
         assert!(
-            large <= small + TOLERANCE,
-            "{who} on {carrier:?}: peak {small} bytes for 10 MiB, {large} bytes for 1 GiB"
+            is_level,
+            "{who} on {carrier:?} needs more memory for 1 GiB than for 10 MiB, each of {ATTEMPTS} times"
         );
     }
 }

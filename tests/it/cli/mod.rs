@@ -2,8 +2,10 @@
 
 mod bench;
 mod classic;
+mod control;
 mod doctor;
 mod endings;
+mod gui;
 mod json;
 mod keys;
 mod lab;
@@ -11,6 +13,7 @@ mod memory;
 mod modes;
 mod proxy;
 mod rsagen;
+mod run;
 mod tool;
 mod transfer;
 mod usage;

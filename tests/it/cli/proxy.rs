@@ -38,9 +38,11 @@ fn transfer(bytes: usize, mode: &[&str], carrier: &[&str], args: &[&str]) -> End
 
 #[test]
 fn a_file_goes_through_a_bad_network_in_every_mode_and_on_every_carrier() {
-    for mode in [&["--plain"][..], &[]] {
+    let classic = ["--classic", "--timeout", "100ms", "--idle-timeout", "3s"];
+    for mode in [&["--plain"][..], &[], &classic] {
         for carrier in [&["--udp"][..], &[]] {
-            let ended = transfer(500_000, mode, carrier, &["--impair", "loss 5%", "--seed", "7"]);
+            let bytes = if mode == classic { 100_000 } else { 500_000 };
+            let ended = transfer(bytes, mode, carrier, &["--impair", "loss 5%", "--seed", "7"]);
             let text = ended.stderr;
             assert!(text.contains("up   loss 5%") && text.contains("down loss 5%"), "{text}");
             assert!(text.contains("emulator healthy"), "{text}");
@@ -95,6 +97,27 @@ fn what_was_dropped_is_recorded_and_dropped_again() {
 }
 
 #[test]
+fn a_record_that_would_be_wrong_is_refused_before_the_run() {
+    let place = tempfile::tempdir().unwrap();
+    let file = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let (scenario, drops) = (file("s.toml"), file("drops"));
+    let proxy = |name: &str| format!("[[proxy]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\n");
+    for (text, words) in [
+        (proxy("one") + &proxy("two"), "this scenario has 2"),
+        (
+            proxy("one") + "[[step]]\nat_ms = 500\nimpair = \"loss 5%\"\n",
+            "the rules of this scenario change after 500 ms",
+        ),
+    ] {
+        fs::write(&scenario, text).unwrap();
+        let ended = Tool::run("stream-proxy", ["--scenario", &scenario, "--record-drops", &drops]);
+        ended.assert_code(2);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        assert!(!Path::new(&drops).exists());
+    }
+}
+
+#[test]
 fn a_capture_can_be_inspected() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("c.pcapng");
@@ -126,6 +149,11 @@ fn a_capture_can_be_inspected() {
     let ended = tool.end();
     ended.assert_code(0);
     assert!(String::from_utf8(ended.stdout).unwrap().contains("What a listener"));
+    // A reader that has seen enough (`| head`) is noticed, though the file does not grow.
+    let mut tool = Tool::start("stream-proxy", ["inspect", file, "--follow"]);
+    drop(tool.output(100));
+    drop(tool.stdout.take());
+    tool.end().assert_code(0);
     for (words, code) in [
         (&["inspect", "/nonexistent"][..], 1),
         (&["inspect", "Cargo.toml"], 5),
@@ -218,6 +246,7 @@ fn a_wrong_scenario_is_one_line_with_file_line_and_key() {
         for option in ["--check", "--scenario"] {
             let ended = Tool::run("stream-proxy", [option, &file]);
             ended.assert_code(2);
+            assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
             let first = ended.stderr.lines().next().unwrap();
             assert!(
                 first.starts_with(&format!("stream-proxy: {file}, {words}")),

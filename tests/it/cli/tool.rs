@@ -47,6 +47,8 @@ fn path(name: &str) -> &'static str {
         "stream-receiver" => env!("CARGO_BIN_EXE_stream-receiver"),
         "stream-lab" => env!("CARGO_BIN_EXE_stream-lab"),
         "stream-proxy" => env!("CARGO_BIN_EXE_stream-proxy"),
+        "stream-controller" => env!("CARGO_BIN_EXE_stream-controller"),
+        "stream-ctl" => env!("CARGO_BIN_EXE_stream-ctl"),
         "stream-rsagen" => env!("CARGO_BIN_EXE_stream-rsagen"),
         _ => panic!("no tool is called {name}"),
     }

@@ -3,9 +3,10 @@
 use super::tool::{Tool, WATCHDOG, start_thread};
 use crossbeam_channel::unbounded;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use socket2::{Domain, Socket, Type};
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 
 /// The options of either carrier.
@@ -137,6 +138,47 @@ fn keep_open_serves_one_after_another_until_a_signal() {
 }
 
 #[test]
+fn a_sender_that_dies_in_silence_keeps_no_other_one_waiting() {
+    for carrier in CARRIERS {
+        let there = tempfile::tempdir().unwrap();
+        let place = there.path().join("incoming");
+        // The place of the dead one would be free after far more than anybody waits here.
+        let options = [
+            "-v",
+            "--keep-open",
+            "--idle-timeout",
+            "1h",
+            "--output",
+            place.to_str().unwrap(),
+        ];
+        let (mut receiver, port) = Tool::receiver(&[carrier, &options].concat());
+        let idle = [carrier, &["--idle-timeout", "1h"]].concat();
+        let mut dead = Tool::sender(&port, &idle);
+        dead.input(b"half of it");
+        receiver.line("is connected");
+        // A slow one, too, is no reason to wait.
+        let mut slow = Tool::sender(&port, &idle);
+        slow.input(b"slow");
+        receiver.line("is connected");
+        dead.signal("KILL");
+        for content in ["two", "three"] {
+            let mut sender = Tool::sender(&port, carrier);
+            sender.input(content.as_bytes());
+            sender.end().assert_code(0);
+        }
+        slow.end().assert_code(0);
+        receiver.signal("TERM");
+        receiver.end().assert_code(143);
+        let mut came: Vec<_> = names(&place)
+            .iter()
+            .map(|name| fs::read(place.join(name)).unwrap())
+            .collect();
+        came.sort();
+        assert_eq!(came, [&b"slow"[..], b"three", b"two"]);
+    }
+}
+
+#[test]
 fn a_host_name_reaches_a_receiver_on_any_of_its_addresses() {
     let cases = [("127.0.0.1", "localhost"), ("::1", "localhost"), ("::1", "[::1]")];
     let localhost: Vec<_> = ("localhost", 0)
@@ -197,13 +239,12 @@ fn strangers_at_the_door_do_not_end_the_receiver() {
 #[test]
 fn quiet_tools_say_nothing_when_all_goes_well() {
     let there = tempfile::tempdir().unwrap();
-    // The port is known only if it is said: take one that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string();
+    // The port is known only if it is said: take one. Nobody else is given it, and the receiver may share it.
+    let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    place.set_reuse_address(true).unwrap();
+    place.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let addr = place.local_addr().unwrap().as_socket().unwrap();
+    let port = addr.port().to_string();
     let to = there.path().join("to").to_str().unwrap().to_owned();
     let receiver = Tool::start(
         "stream-receiver",

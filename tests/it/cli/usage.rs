@@ -43,12 +43,12 @@ fn a_command_line_that_makes_no_sense_ends_with_2_and_says_where_help_is() {
         (
             "stream-lab",
             &["--congestion", "vegas"],
-            "use one of cubic, new-reno, fixed:BYTES",
+            "use one of bbr, cubic, new-reno, fixed:BYTES",
         ),
         (
             "stream-receiver",
             &["--congestion", "fixed:0"],
-            "use one of cubic, new-reno, fixed:BYTES",
+            "use one of bbr, cubic, new-reno, fixed:BYTES",
         ),
     ];
     for (tool, args, words) in cases {
@@ -82,6 +82,7 @@ fn help_version_and_completions_go_to_standard_output() {
                 "--verbose",
                 "--generate",
                 "--congestion",
+                "--max-datagram",
             ]
             .iter()
             .chain(congestion::names())
@@ -103,6 +104,16 @@ fn help_version_and_completions_go_to_standard_output() {
             let text = String::from_utf8(ended.stdout).unwrap().replace("\\-", "-");
             assert!(text.contains(tool), "{tool} {shape}");
         }
+    }
+}
+
+#[test]
+fn completions_are_those_of_a_whole_program_and_manual_pages_of_its_jobs_too() {
+    for job in ["bench", "doctor", "run"] {
+        let ended = Tool::run("stream-lab", [job, "--generate", "zsh"]);
+        ended.assert_code(2);
+        assert!(ended.stderr.contains("stream-lab --generate zsh"), "{}", ended.stderr);
+        Tool::run("stream-lab", [job, "--generate", "man"]).assert_code(0);
     }
 }
 

@@ -92,7 +92,7 @@ impl Seen {
         match reason {
             BlockedBy::CongestionWindow if lost > MANY_LOSSES => {
                 if self.drops.receive_buffer == 0 {
-                    advice.push("the losses are on the path, not in this kernel: try --congestion cubic".to_owned());
+                    advice.push("the losses are on the path, not in this kernel: try --congestion bbr".to_owned());
                 }
                 format!(
                     "{time} the congestion window of {} bytes is full, and losses ({:.2} % of the packets) keep it small",

@@ -15,7 +15,7 @@ mod samples;
 
 use super::super::args::{self, Tool, print, stream_tool_options};
 use super::super::console::Console;
-use super::super::endpoint::controlled;
+use super::super::endpoint::{Endpoint, IDLE_TIMEOUT};
 use super::super::exit::{Exit, Failure, plain_words};
 use super::super::json;
 use super::super::keys::{self, KeyOptions, Protection};
@@ -24,7 +24,7 @@ use super::cpu_time;
 use super::faults;
 use super::link::{Connected, Link};
 use crate::stats::BlockedBy;
-use crate::stream::{Carrier, Stream, StreamBuilder};
+use crate::stream::{Carrier, Stream};
 use crossbeam_channel::bounded;
 use diagnosis::Seen;
 use kernel::{Drops, Thread};
@@ -197,10 +197,8 @@ impl Ends {
             return Ok(Self { stream, reader: None });
         }
         let link = Link::new(
-            carrier,
+            &endpoint(options, carrier),
             keys::strangers(options.plain)?,
-            !options.no_gso,
-            options.congestion.as_ref(),
             faults(options.loss, options.delay),
             0,
         );
@@ -212,6 +210,17 @@ impl Ends {
             .map_err(|_| Failure::runtime("the receiver did not get its stream"))?;
         let reader = Some((reading, receiver));
         Ok(Self { stream, reader })
+    }
+}
+
+/// The sender, and the receiver where it is in this process.
+fn endpoint(options: &Options, carrier: Carrier) -> Endpoint {
+    Endpoint {
+        carrier,
+        gso: !options.no_gso,
+        max_datagram: options.max_datagram,
+        idle_timeout: IDLE_TIMEOUT,
+        congestion: options.congestion.clone(),
     }
 }
 
@@ -231,10 +240,7 @@ fn check(options: &Options) -> Result<(), Failure> {
 fn connect(options: &Options, host: &str, carrier: Carrier, console: &Console) -> Result<Stream, Failure> {
     // Made-up bytes may go to anybody.
     let protection = Protection::new(options.plain, &KeyOptions::default(), host, console)?;
-    let builder = StreamBuilder::new(protection.security)
-        .carrier(carrier)
-        .gso(!options.no_gso);
-    let builder = controlled(builder, options.congestion.as_ref());
+    let builder = endpoint(options, carrier).builder(protection.security);
     builder.connect((host, options.target_port.0)).map_err(|error| {
         let place = format!("{host}:{}", options.target_port.0);
         Failure::new(
