@@ -22,8 +22,10 @@ pub(super) struct ForgeAck {
 struct Flow {
     largest: Option<u64>,
     with_payload: u64,
-    /// The packet number that was taken; in classic mode the end of its data.
+    /// The packet number that was taken; in classic mode its index.
     stolen: Option<u64>,
+    /// Classic mode: the index behind all that was said so far.
+    next_index: u32,
     has_shot: bool,
 }
 
@@ -38,8 +40,8 @@ impl Attacker for ForgeAck {
 }
 
 impl Flow {
-    fn steal(&mut self, bytes: &mut [u8]) -> Fate {
-        let end = if let Some(opened) = Opened::of(bytes) {
+    fn steal(&mut self, bytes: &[u8]) -> Fate {
+        let number = if let Some(opened) = Opened::of(bytes) {
             let (number, pn_bytes) = opened.number;
             let number = expand_packet_number(number, pn_bytes, self.largest);
             self.largest = self.largest.max(Some(number));
@@ -47,20 +49,25 @@ impl Flow {
                 |frame: &Frame<'_>| matches!(frame, Frame::Stream { data, fin: false, .. } if !data.is_empty());
             opened.frames.iter().any(carries).then_some(number)
         } else if let Some(classic) = Classic::of(bytes) {
-            let data_bytes = classic.data(bytes).len() as u64;
-            let offset = u64::try_from(classic.write_offset).ok();
-            offset.filter(|_| data_bytes > 0).map(|offset| offset + data_bytes)
+            if let Some(index) = classic.write_offset {
+                self.next_index = self.next_index.max(index + 1);
+            }
+            // Sent again, it is stolen again.
+            if self.stolen.is_some() && classic.write_offset.map(u64::from) == self.stolen {
+                return Fate::Stolen;
+            }
+            classic.write_offset.map(u64::from)
         } else if is_secure_short(bytes) {
             Some(0)
         } else {
             None
         };
-        let Some(end) = end else {
+        let Some(number) = number else {
             return Fate::Untouched;
         };
         self.with_payload += 1;
         if self.with_payload == VICTIM {
-            self.stolen = Some(end);
+            self.stolen = Some(number);
             return Fate::Stolen;
         }
         Fate::Untouched
@@ -88,13 +95,11 @@ impl Flow {
             return Fate::Changed;
         }
         if let Some(classic) = Classic::of(bytes) {
-            let Ok(end) = i32::try_from(stolen) else {
-                return Fate::Untouched;
-            };
-            if classic.read_offset >= end {
+            // There all before an index are acknowledged at once: from the hole on nothing will be, so everything is.
+            if u64::from(classic.read_offset) < stolen || classic.read_offset >= self.next_index {
                 return Fate::Untouched;
             }
-            classic.set_read_offset(bytes, end);
+            Classic::set_read_offset(bytes, self.next_index);
             return Fate::Changed;
         }
         if is_secure_short(bytes) && !std::mem::replace(&mut self.has_shot, true) {

@@ -37,11 +37,11 @@ impl Attacker for Flip {
             *bytes = opened.with(&frames);
             return Fate::Changed;
         }
-        if let Some(classic) = Classic::of(bytes) {
-            if classic.data(bytes).is_empty() || !self.is_turn() {
+        if Classic::of(bytes).is_some() {
+            if Classic::data(bytes).is_empty() || !self.is_turn() {
                 return Fate::Untouched;
             }
-            classic.data(bytes)[0] ^= 1;
+            Classic::data(bytes)[0] ^= 1;
             return Fate::Changed;
         }
         if is_secure_short(bytes) && self.is_turn() {

@@ -60,10 +60,13 @@ pub(super) fn arm(builder: ProxyBuilder, attacker: impl Attacker + 'static) -> (
         attacker: Mutex::new(Box::new(attacker)),
         injector: Mutex::new(None),
     });
-    let hook = |direction| Hook {
-        direction,
-        shared: Arc::clone(&shared),
-        counters: Counters::default(),
+    let hook = |direction| {
+        let shared = Arc::clone(&shared);
+        move || Hook {
+            direction,
+            shared: Arc::clone(&shared),
+            counters: Counters::default(),
+        }
     };
     let builder = builder
         .filter(Direction::Upstream, hook(Direction::Upstream))

@@ -5,9 +5,9 @@
 //! |---|---|---|---|
 //! | bitflip | changes payload on its way, and repairs the checksum | damaged data, and nobody notices | dropped (`auth_failures`), sent again |
 //! | replay | puts what one client said into the mouth of the next | yesterday's order is carried out again | dropped (`replays_rejected`) |
-//! | forge-ack | takes a packet away and acknowledges it | the sender believes that it arrived | dropped, sent again |
-//! | truncate | ends the stream early, and tells both sides that all is well | a part looks like the whole | an error, never an end |
-//! | spoof | sends in the name of a client, from another address | strange bytes in the stream | dropped (`auth_failures`) |
+//! | forge-ack | takes a packet away and acknowledges it | the sender believes that it arrived, and the receiver that it will | dropped, sent again |
+//! | truncate | ends the stream early, and tells both sides that all is well | a part looks like the whole, also to a sender that has written all | dropped (`auth_failures`), an error, never an end |
+//! | spoof | sends in the name of a client, from another address | strange bytes in the stream; in classic mode all bytes are the stranger's | dropped (`auth_failures`) |
 //! | downgrade | pretends that the server speaks plain only | nothing left to win | the connection fails |
 //! | key-swap | two streams back to back, with keys of its own | reads everything | refused where the peer's key is known |
 //!

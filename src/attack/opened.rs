@@ -1,9 +1,10 @@
 //! Packets that an attacker can open without any key, and close again: all of plain mode, and classic mode without its
 //! encryption.
 
+use crate::wire::classic::{HEADER_BYTES, LENGTH_BYTES, Packet, unframe};
 use crate::wire::codec::Writer;
 use crate::wire::frame::{Frame, Frames};
-use crate::wire::packet::{Decoded, PLAIN_TAG_BYTES, SHORT_PN_OFFSET, ShortForm, decode, looks_classic};
+use crate::wire::packet::{Decoded, PLAIN_TAG_BYTES, SHORT_PN_OFFSET, ShortForm, decode};
 
 /// A plain packet after the handshake.
 pub(super) struct Opened<'a> {
@@ -60,37 +61,36 @@ pub(super) fn is_secure_short(bytes: &[u8]) -> bool {
     matches!(decode(bytes), Ok(Decoded::Short(header)) if header.form == ShortForm::Secure)
 }
 
-/// A classic packet: window, offset read so far, offset of the data; then the data.
-const CLASSIC_HEADER_BYTES: usize = 12;
-const READ_OFFSET: usize = 4;
-const WRITE_OFFSET: usize = 8;
-
-/// Where the fields of a classic packet stand in a datagram, and what they are.
+/// Where the numbers of a classic packet stand in a datagram, and what they are. They count packets.
 pub(super) struct Classic {
-    start: usize,
-    pub(super) write_offset: i32,
-    pub(super) read_offset: i32,
+    /// `None`: it is only an acknowledgement.
+    pub(super) write_offset: Option<u32>,
+    pub(super) read_offset: u32,
 }
 
 impl Classic {
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        if !looks_classic(bytes) || bytes.len() < 4 + CLASSIC_HEADER_BYTES {
-            return None;
-        }
-        let number = |at: usize| bytes.get(4 + at..)?.first_chunk().map(|four| i32::from_le_bytes(*four));
+        let packet = unframe(bytes).and_then(Packet::decode).ok()?;
         Some(Self {
-            start: 4,
-            write_offset: number(WRITE_OFFSET)?,
-            read_offset: number(READ_OFFSET)?,
+            write_offset: packet.write_offset,
+            read_offset: packet.read_offset,
         })
     }
 
-    pub(super) fn data<'a>(&self, bytes: &'a mut [u8]) -> &'a mut [u8] {
-        &mut bytes[self.start + CLASSIC_HEADER_BYTES..]
+    pub(super) fn data(bytes: &mut [u8]) -> &mut [u8] {
+        &mut bytes[LENGTH_BYTES + HEADER_BYTES..]
     }
 
-    pub(super) fn set_read_offset(&self, bytes: &mut [u8], offset: i32) {
-        let at = self.start + READ_OFFSET;
-        bytes[at..at + 4].copy_from_slice(&offset.to_le_bytes());
+    pub(super) fn set_read_offset(bytes: &mut [u8], index: u32) {
+        let at = LENGTH_BYTES + READ_OFFSET;
+        bytes[at..at + 4].copy_from_slice(&index.to_le_bytes());
+    }
+
+    pub(super) fn set_write_offset(bytes: &mut [u8], index: u32) {
+        let at = LENGTH_BYTES + WRITE_OFFSET;
+        bytes[at..at + 4].copy_from_slice(&index.to_le_bytes());
     }
 }
+
+const READ_OFFSET: usize = 4;
+const WRITE_OFFSET: usize = 8;

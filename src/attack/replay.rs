@@ -6,8 +6,10 @@
 use super::hook::{Attacker, Fate, Shot};
 use super::opened::{Classic, Opened, is_secure_short};
 use crate::filter::Direction;
+use crate::wire::classic::MAX_DATA;
 use crate::wire::frame::Frame;
 use crate::wire::packet::CONNECTION_ID_BYTES;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// What is remembered of the first client.
@@ -20,8 +22,10 @@ const EVERY: u64 = 5;
 #[derive(Default)]
 pub(super) struct Replay {
     first: Option<SocketAddr>,
-    /// What it said, by offset; and how much of that is known from the start.
+    /// What it said, by offset.
     said: Vec<u8>,
+    /// What it said in classic mode, by the index of the packet.
+    packets: HashMap<u32, Vec<u8>>,
     sealed: Vec<Vec<u8>>,
     seen: u64,
 }
@@ -52,14 +56,21 @@ impl Attacker for Replay {
             return Fate::Changed;
         }
         if let Some(classic) = Classic::of(bytes) {
-            let Ok(offset) = u64::try_from(classic.write_offset) else {
+            let Some(index) = classic.write_offset else {
                 return Fate::Untouched;
             };
-            let old = self.exchange(is_first, offset, classic.data(bytes));
+            let data = Classic::data(bytes);
             if is_first {
+                if self.packets.len() < MEMORY_BYTES / MAX_DATA {
+                    self.packets.insert(index, data.to_vec());
+                }
                 return Fate::Untouched;
             }
-            classic.data(bytes).copy_from_slice(&old);
+            let Some(old) = self.packets.get(&index) else {
+                return Fate::Untouched;
+            };
+            let common = old.len().min(data.len());
+            data[..common].copy_from_slice(&old[..common]);
             return Fate::Changed;
         }
         if is_secure_short(bytes) {

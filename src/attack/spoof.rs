@@ -1,9 +1,12 @@
 //! Somebody else sends in the name of a client, from another address and a little faster. UDP only: on TCP there is no
 //! second way in.
+//!
+//! In classic mode whoever comes first is the peer. There the stranger says his words as soon as the client knocks.
 
 use super::hook::{Attacker, Fate, Shot};
-use super::opened::{Classic, Opened, is_secure_short};
+use super::opened::{Opened, is_secure_short};
 use crate::filter::Direction;
+use crate::wire::classic::{MAX_WINDOW, Packet, frame};
 use crate::wire::frame::Frame;
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -31,13 +34,20 @@ impl Attacker for Spoof {
         if direction == Direction::Downstream || self.victims.contains(&client) {
             return Fate::Untouched;
         }
-        let Some(forged) = forged(bytes) else {
-            return Fate::Untouched;
+        let forged = if bytes.is_empty() {
+            vec![Vec::new(), classic_words()]
+        } else {
+            forged(bytes).into_iter().collect()
         };
+        if forged.is_empty() {
+            return Fate::Untouched;
+        }
         self.victims.insert(client);
         if let Some((socket, target)) = &self.stranger {
-            // A packet that is lost has missed.
-            let _ = socket.send_to(&forged, target);
+            for packet in forged {
+                // A packet that is lost has missed.
+                let _ = socket.send_to(&packet, target);
+            }
         }
         Fate::Untouched
     }
@@ -57,20 +67,26 @@ fn forged(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         return Some(opened.with(&frames));
     }
-    let mut forged = bytes.to_vec();
-    if let Some(classic) = Classic::of(bytes) {
-        let data = classic.data(&mut forged);
-        if data.is_empty() {
-            return None;
-        }
-        overwrite(data);
-        return Some(forged);
-    }
     is_secure_short(bytes).then(|| {
+        let mut forged = bytes.to_vec();
         let middle = forged.len() / 2;
         overwrite(&mut forged[middle..]);
         forged
     })
+}
+
+/// The first packet of a stream of the classic mode, which an empty datagram announces.
+fn classic_words() -> Vec<u8> {
+    let first = Packet {
+        recv_window_size: MAX_WINDOW,
+        read_offset: 0,
+        write_offset: Some(0),
+        data: WORDS,
+    };
+    let mut datagram = Vec::new();
+    first.encode(&mut datagram);
+    frame(&mut datagram);
+    datagram
 }
 
 fn overwrite(data: &mut [u8]) {

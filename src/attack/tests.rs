@@ -13,6 +13,7 @@ fn client(port: u16) -> SocketAddr {
 }
 
 /// A datagram of the original program: length, window, read offset, write offset, data.
+/// Offsets count packets.
 fn classic(read_offset: i32, write_offset: i32, data: &[u8]) -> Vec<u8> {
     let mut packet = (12 + data.len() as u32).to_le_bytes().to_vec();
     packet.extend(10_i32.to_le_bytes());
@@ -54,13 +55,28 @@ fn a_classic_client_says_what_the_first_one_said() {
 fn a_classic_sender_is_told_that_a_stolen_packet_was_read() {
     let mut attacker = ack::ForgeAck::default();
     let fates: Vec<_> = (0..5)
-        .map(|number| through(&mut attacker, UP, 1, classic(0, number * 4, b"data")).0)
+        .map(|index| through(&mut attacker, UP, 1, classic(0, index, b"data")).0)
         .collect();
     assert_eq!(fates.iter().position(|fate| *fate == Fate::Stolen), Some(3));
-    // The receiver has read up to the hole.
-    let (fate, packet) = through(&mut attacker, DOWN, 1, classic(12, -1, b""));
-    assert_eq!((fate, packet), (Fate::Changed, classic(16, -1, b"")));
-    assert_eq!(through(&mut attacker, DOWN, 1, classic(20, -1, b"")).0, Fate::Untouched);
+    assert_eq!(through(&mut attacker, DOWN, 1, classic(2, -1, b"")).0, Fate::Untouched);
+    // The receiver has read up to the hole. All that was said is acknowledged, and the hole stays.
+    let (fate, packet) = through(&mut attacker, DOWN, 1, classic(3, -1, b""));
+    assert_eq!((fate, packet), (Fate::Changed, classic(5, -1, b"")));
+    assert_eq!(through(&mut attacker, UP, 1, classic(0, 3, b"data")).0, Fate::Stolen);
+}
+
+#[test]
+fn behind_the_cut_a_classic_packet_becomes_an_old_one_and_its_answer_is_changed() {
+    let mut attacker = truncate::Truncate::default();
+    for index in 0..5 {
+        let packet = classic(0, index, b"data");
+        let expected = (Fate::Untouched, packet.clone());
+        assert_eq!(through(&mut attacker, UP, 1, packet), expected);
+    }
+    let cut = through(&mut attacker, UP, 1, classic(0, 5, b"more"));
+    assert_eq!(cut, (Fate::Changed, classic(0, 0, b"more")));
+    let answer = through(&mut attacker, DOWN, 1, classic(5, -1, b""));
+    assert_eq!(answer, (Fate::Changed, classic(6, -1, b"")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! everything was read.
 
 use super::hook::{Attacker, Fate, Shot};
-use super::opened::{Opened, is_secure_short};
+use super::opened::{Classic, Opened, is_secure_short};
 use crate::filter::Direction;
 use crate::wire::frame::Frame;
 use std::collections::HashMap;
@@ -10,8 +10,12 @@ use std::net::SocketAddr;
 
 /// Where streams end now.
 const CUT_BYTES: u64 = 10_000;
-/// Encrypted packets that pass before the line is cut.
+/// Classic mode: packets that pass.
+const CUT_INDEX: u32 = 5;
+/// Encrypted packets that pass whole.
 const PASSING: u64 = 6;
+/// A shorter encrypted packet would be taken for none at all.
+const STUMP_BYTES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Truncate {
@@ -26,6 +30,8 @@ struct Flow {
     real_size: Option<u64>,
     /// The receiver has read to the wrong end, and the sender does not know yet of any: on which channel.
     owed: Option<u64>,
+    /// Classic mode: the index behind all that was said so far.
+    next_index: u32,
 }
 
 impl Attacker for Truncate {
@@ -42,11 +48,16 @@ impl Attacker for Truncate {
             *bytes = opened.with(&frames);
             return Fate::Changed;
         }
+        if let Some(classic) = Classic::of(bytes) {
+            return flow.classic(direction, &classic, bytes);
+        }
         if is_secure_short(bytes) && direction == Direction::Upstream {
-            // What an attacker can do to what it cannot read: cut the line.
+            // What an attacker can do to what it cannot read: cut it short.
             self.sealed += 1;
             if self.sealed > PASSING {
-                return Fate::Stolen;
+                let half = bytes.len() / 2;
+                bytes.truncate(half.max(STUMP_BYTES));
+                return Fate::Changed;
             }
         }
         Fate::Untouched
@@ -54,6 +65,26 @@ impl Attacker for Truncate {
 }
 
 impl Flow {
+    /// What comes behind the cut is made a copy of the first packet, which the receiver answers and forgets; and the answer
+    /// says that everything came. There is no end to forge: silence is one.
+    fn classic(&mut self, direction: Direction, classic: &Classic, bytes: &mut [u8]) -> Fate {
+        match (direction, classic.write_offset) {
+            (Direction::Upstream, Some(index)) => {
+                self.next_index = self.next_index.max(index + 1);
+                if index < CUT_INDEX {
+                    return Fate::Untouched;
+                }
+                Classic::set_write_offset(bytes, 0);
+                Fate::Changed
+            }
+            (Direction::Downstream, _) if classic.read_offset == CUT_INDEX => {
+                Classic::set_read_offset(bytes, self.next_index);
+                Fate::Changed
+            }
+            _ => Fate::Untouched,
+        }
+    }
+
     fn shorter<'a>(&mut self, frame: Frame<'a>) -> Option<Frame<'a>> {
         let Frame::Stream {
             channel,

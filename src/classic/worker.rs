@@ -8,6 +8,7 @@ use super::carrier::Wrapping;
 use super::endpoint::CarrierEnd;
 use super::shared::Shared;
 use crate::error::StreamError;
+use crate::subsystem::tcp::WithinFrame;
 use crate::subsystem::{Batch, Halves, PacketRx, PacketTx, PathId, Sent};
 use crossbeam_channel::Sender;
 use std::io;
@@ -142,7 +143,7 @@ impl Worker {
 
     fn handle_carrier_error(&mut self, error: &io::Error) {
         self.shared.tell_application(|state| match error.kind() {
-            io::ErrorKind::UnexpectedEof if error.to_string().contains("within a frame") => {
+            io::ErrorKind::UnexpectedEof if WithinFrame::is_in(error) => {
                 state.endpoint.handle_carrier_end(CarrierEnd::Cut);
             }
             // An old endpoint that leaves without having read everything resets the connection, and means no more.

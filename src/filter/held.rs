@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// First in, first out. A packet never leaves before an earlier one, so its time may be later than it asked for.
 #[derive(Debug)]
-pub(super) struct Held<T> {
+pub struct Held<T> {
     queue: VecDeque<(Instant, Packet<T>)>,
     bytes: usize,
 }

@@ -3,6 +3,7 @@
 //! Sums only; whoever reads them divides. They begin anew when the settings of the rule change.
 
 use super::Verdict;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 /// Sums over the verdicts of one rule since its settings last changed.
@@ -24,6 +25,20 @@ pub struct Measured {
     pub served_bytes: u64,
     /// The time in which there was something to serve, if they were served one after the other, in nanoseconds.
     pub busy_nanos: u128,
+}
+
+impl AddAssign for Measured {
+    /// Rules that do the same to the packets of different clients.
+    fn add_assign(&mut self, more: Self) {
+        self.seen += more.seen;
+        self.hit += more.hit;
+        self.dropped += more.dropped;
+        self.bursts += more.bursts;
+        self.hold_nanos += more.hold_nanos;
+        self.hold_micros_squared += more.hold_micros_squared;
+        self.served_bytes += more.served_bytes;
+        self.busy_nanos += more.busy_nanos;
+    }
 }
 
 /// Makes these sums.

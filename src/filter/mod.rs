@@ -38,6 +38,7 @@ mod drop_list;
 mod duplicate;
 mod gilbert;
 mod held;
+mod line;
 mod loss;
 mod meter;
 mod mtu;
@@ -73,8 +74,9 @@ pub use rule::Rule;
 pub use select::{Form, Match, Pick, Selected};
 pub use spec::{Entry, Scope, Spec, SpecError};
 pub use trace::{Trace, TraceError, Traced};
-pub use verdict::{Dice, Direction, Verdict};
+pub use verdict::{Dice, Direction, Verdict, seed_of_client};
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 /// The longest time that any filter holds a packet because of one rule. Longer settings are cut to it.
@@ -156,6 +158,16 @@ pub struct Counters {
     pub added: u64,
     /// Packets that it holds now.
     pub held: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, more: Self) {
+        self.seen += more.seen;
+        self.hit += more.hit;
+        self.dropped += more.dropped;
+        self.added += more.added;
+        self.held += more.held;
+    }
 }
 
 /// Name and counters of a rule: what every filter of this folder has.

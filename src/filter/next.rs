@@ -1,21 +1,28 @@
 //! Drops the next few packets: the "drop one now" of a person who watches.
 
 use super::{Counters, Filter, Packet, Rule, Tally, Verdict};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Drops the first packets that it sees, then none.
 #[derive(Debug)]
 pub struct Next {
     tally: Tally,
-    left: u64,
+    left: Arc<AtomicU64>,
 }
 
 impl Next {
     /// Drops `packets` packets.
     pub fn new(name: impl Into<String>, packets: u64) -> Self {
+        Self::sharing(name, Arc::new(AtomicU64::new(packets)))
+    }
+
+    /// Drops as many as `left` says, which others count down too: the next packets, whoever of many clients sends them.
+    pub fn sharing(name: impl Into<String>, left: Arc<AtomicU64>) -> Self {
         Self {
             tally: Tally::new(name),
-            left: packets,
+            left,
         }
     }
 }
@@ -23,8 +30,9 @@ impl Next {
 impl<T> Filter<T> for Next {
     fn handle(&mut self, packet: Packet<T>, _: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
         self.tally.enter();
-        let hit = self.left > 0;
-        self.left = self.left.saturating_sub(1);
+        let one_less = |left: u64| left.checked_sub(1);
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        let hit = taken.is_ok();
         self.tally.drop_if(hit, packet, out)
     }
 
@@ -32,7 +40,7 @@ impl<T> Filter<T> for Next {
         let Rule::Next { packets } = rule else {
             return false;
         };
-        self.left = *packets;
+        self.left.store(*packets, Ordering::Relaxed);
         true
     }
 
@@ -55,5 +63,14 @@ mod tests {
         use Verdict::{Drop, Pass};
         assert_eq!(verdicts(&mut Next::new("next", 2), 4), [Drop, Drop, Pass, Pass]);
         assert_eq!(verdicts(&mut Next::new("next", 0), 1), [Pass]);
+    }
+
+    #[test]
+    fn those_that_share_a_number_drop_so_many_together() {
+        let left = Arc::new(AtomicU64::new(3));
+        let [mut one, mut other] = [(); 2].map(|()| Next::sharing("next", Arc::clone(&left)));
+        assert_eq!(verdicts(&mut one, 2), [Verdict::Drop; 2]);
+        assert_eq!(verdicts(&mut other, 2), [Verdict::Drop, Verdict::Pass]);
+        assert_eq!(verdicts(&mut one, 1), [Verdict::Pass]);
     }
 }

@@ -4,7 +4,8 @@
 //! for `burst` bytes, which leave at once (a token bucket).
 
 use super::held::Held;
-use super::{Counters, Filter, MAX_HOLD, Packet, Rule, Tally, Verdict};
+use super::line::{Line, Pace, Waiting};
+use super::{MAX_HOLD, Rule};
 use std::time::{Duration, Instant};
 
 /// How much may wait for the link, the packet that is being sent included. One packet always may.
@@ -34,9 +35,11 @@ impl QueueLimit {
 }
 
 /// Sends packets at a rate and drops what the queue cannot hold.
+pub type Rate<T> = Line<T, Bucket>;
+
+/// The pace of a [`Rate`]: a bucket of credit that fills with time.
 #[derive(Debug)]
-pub struct Rate<T> {
-    tally: Tally,
+pub struct Bucket {
     bits_per_sec: u64,
     limit: QueueLimit,
     /// The time that sending the credit of bytes would take.
@@ -45,8 +48,6 @@ pub struct Rate<T> {
     free_at: Option<Instant>,
     /// What was lost by rounding times to nanoseconds, in bits x 10^9, less than `bits_per_sec`.
     remainder: u128,
-    is_winding_down: bool,
-    held: Held<T>,
 }
 
 impl<T> Rate<T> {
@@ -54,35 +55,14 @@ impl<T> Rate<T> {
     pub fn new(name: impl Into<String>, bits_per_sec: u64, burst_bytes: u64, limit: QueueLimit) -> Self {
         let bits_per_sec = bits_per_sec.max(1);
         let credit = nanos_to_send(burst_bytes) / u128::from(bits_per_sec);
-        Self {
-            tally: Tally::new(name),
+        let bucket = Bucket {
             bits_per_sec,
             limit,
             credit: duration(credit),
             free_at: None,
             remainder: 0,
-            is_winding_down: false,
-            held: Held::new(),
-        }
-    }
-
-    fn has_room(&self, bytes: u64) -> bool {
-        self.held.packets() == 0
-            || match self.limit {
-                QueueLimit::Packets(packets) => self.held.packets() < packets,
-                QueueLimit::Bytes(limit) => self.held.bytes() + bytes <= limit,
-            }
-    }
-
-    /// Books a packet on the link and says how long it takes until it has left.
-    fn book(&mut self, bytes: u64, now: Instant) -> Duration {
-        let work = nanos_to_send(bytes) + self.remainder;
-        self.remainder = work % u128::from(self.bits_per_sec);
-        let earliest = now.checked_sub(self.credit).unwrap_or(now);
-        let start = self.free_at.map_or(earliest, |free_at| free_at.max(earliest));
-        let end = start + duration(work / u128::from(self.bits_per_sec));
-        self.free_at = Some(end);
-        end.saturating_duration_since(now)
+        };
+        Self::at(name, bucket)
     }
 }
 
@@ -97,32 +77,27 @@ pub(super) fn duration(nanos: u128) -> Duration {
         .min(MAX_HOLD)
 }
 
-impl<T: Send> Filter<T> for Rate<T> {
-    fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
-        self.held.release(now, out);
-        self.tally.enter();
-        let bytes = packet.bytes.len() as u64;
-        if self.is_winding_down {
-            return self.held.hold(packet, now, Duration::ZERO, out);
-        }
-        if !self.has_room(bytes) {
-            return self.tally.note(Verdict::Drop);
-        }
-        let hold = self.book(bytes, now);
-        let verdict = self.held.hold(packet, now, hold, out);
-        self.tally.note(verdict)
+impl Pace for Bucket {
+    fn has_room(&self, bytes: u64, waiting: Waiting) -> bool {
+        waiting.packets == 0
+            || match self.limit {
+                QueueLimit::Packets(packets) => waiting.packets < packets,
+                QueueLimit::Bytes(limit) => waiting.bytes + bytes <= limit,
+            }
     }
 
-    fn poll(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {
-        self.held.release(now, out);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        self.held.next_timeout()
+    fn book(&mut self, bytes: u64, now: Instant) -> Duration {
+        let work = nanos_to_send(bytes) + self.remainder;
+        self.remainder = work % u128::from(self.bits_per_sec);
+        let earliest = now.checked_sub(self.credit).unwrap_or(now);
+        let start = self.free_at.map_or(earliest, |free_at| free_at.max(earliest));
+        let end = start + duration(work / u128::from(self.bits_per_sec));
+        self.free_at = Some(end);
+        end.saturating_duration_since(now)
     }
 
     /// What waits is sent at the new rate from now on.
-    fn retune(&mut self, rule: &Rule, now: Instant) -> bool {
+    fn retune<T>(&mut self, rule: &Rule, now: Instant, held: &mut Held<T>) -> bool {
         let Rule::Rate {
             bits_per_sec,
             burst_bytes,
@@ -136,9 +111,9 @@ impl<T: Send> Filter<T> for Rate<T> {
         self.limit = limit.unwrap_or_else(|| QueueLimit::of_rate(bits_per_sec));
         self.credit = duration(nanos_to_send(burst_bytes) / u128::from(self.bits_per_sec));
         self.remainder = 0;
-        if self.held.packets() > 0 {
+        if held.packets() > 0 {
             let (mut end, bits_per_sec) = (now, u128::from(self.bits_per_sec));
-            self.held.retime(|bytes| {
+            held.retime(|bytes| {
                 end += duration(nanos_to_send(bytes) / bits_per_sec);
                 end
             });
@@ -146,27 +121,12 @@ impl<T: Send> Filter<T> for Rate<T> {
         }
         true
     }
-
-    fn wind_down(&mut self) -> bool {
-        self.is_winding_down = true;
-        true
-    }
-
-    fn name(&self) -> &str {
-        &self.tally.name
-    }
-
-    fn counters(&self) -> Counters {
-        Counters {
-            held: self.held.packets(),
-            ..self.tally.counters
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{ms, origin};
+    use super::super::{Filter, Packet, Verdict};
     use super::*;
 
     fn packet(bytes: usize) -> Packet {

@@ -80,6 +80,8 @@ pub struct Match {
     pub size: Option<(u64, u64)>,
     /// Its number among those of that form and size.
     pub pick: Option<Pick>,
+    /// Whose it is, where each client has a chain of its own: clients are numbered as they came, from 1.
+    pub client: Option<u64>,
 }
 
 impl Match {
@@ -92,7 +94,7 @@ impl Match {
     pub(super) fn parse<'a>(
         words: &mut impl Iterator<Item = &'a str>,
     ) -> Result<Self, (Option<&'a str>, &'static str)> {
-        const CONDITIONS: &str = "form, size, nth, every or first, each once, behind match";
+        const CONDITIONS: &str = "form, size, nth, every, first or client, each once, behind match";
         const A_NUMBER: &str = "a number, at least 1";
         let mut all = Self::default();
         while let Some(word) = words.next() {
@@ -113,6 +115,7 @@ impl Match {
                 }
                 "nth" if all.pick.is_none() => all.pick = Some(Pick::Nth(number()?)),
                 "every" if all.pick.is_none() => all.pick = Some(Pick::Every(number()?)),
+                "client" if all.client.is_none() => all.client = Some(number()?),
                 "first" if all.pick.is_none() => all.pick = Some(Pick::First(number()?)),
                 _ => return Err((Some(word), CONDITIONS)),
             }
@@ -121,6 +124,18 @@ impl Match {
             return Err((None, CONDITIONS));
         }
         Ok(all)
+    }
+
+    /// As it is for the packets of one client: the same, or nothing at all.
+    pub(super) fn of_client(self, client: u64) -> Self {
+        if self.client.is_none_or(|only| only == client) {
+            Self { client: None, ..self }
+        } else {
+            Self {
+                pick: Some(Pick::First(0)),
+                ..Self::default()
+            }
+        }
     }
 
     fn looks_right(&self, packet: &[u8]) -> bool {
@@ -151,12 +166,15 @@ impl fmt::Display for Match {
             write!(f, "{gap}size {least}-{most}")?;
             gap = " ";
         }
-        match self.pick {
-            None => Ok(()),
-            Some(Pick::Nth(n)) => write!(f, "{gap}nth {n}"),
-            Some(Pick::Every(n)) => write!(f, "{gap}every {n}"),
-            Some(Pick::First(n)) => write!(f, "{gap}first {n}"),
+        if let Some(pick) = self.pick {
+            match pick {
+                Pick::Nth(n) => write!(f, "{gap}nth {n}"),
+                Pick::Every(n) => write!(f, "{gap}every {n}"),
+                Pick::First(n) => write!(f, "{gap}first {n}"),
+            }?;
+            gap = " ";
         }
+        self.client.map_or(Ok(()), |client| write!(f, "{gap}client {client}"))
     }
 }
 
@@ -249,6 +267,8 @@ mod tests {
             "every 2",
             "size 0-100",
             "nth 7",
+            "client 2",
+            "form short every 3 client 1",
         ] {
             assert_eq!(parse(text).expect(text).to_string(), text);
         }

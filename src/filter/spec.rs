@@ -67,13 +67,31 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The filter that does it, under that name and with the dice of that name.
+    /// The filter that does it, under that name and with the dice of that name, in the only chain that there is.
     pub fn filter<T: Clone + Send + 'static>(&self, name: &str, seed: u64, direction: Direction) -> Box<dyn Filter<T>> {
-        let filter = self.rule.filter(name, seed, direction);
-        if self.only.is_any() {
+        self.filter_of(1, name, seed, direction)
+    }
+
+    /// As [`Entry::filter`], for the chain of one client of many; the first is 1. Later ones have other dice: see
+    /// [`super::seed_of_client`].
+    pub fn filter_of<T: Clone + Send + 'static>(
+        &self,
+        client: u64,
+        name: &str,
+        seed: u64,
+        direction: Direction,
+    ) -> Box<dyn Filter<T>> {
+        let seed = super::seed_of_client(seed, client);
+        self.around(client, self.rule.filter(name, seed, direction))
+    }
+
+    /// `filter`, for the packets of that client that this is for.
+    pub fn around<T: Send + 'static>(&self, client: u64, filter: Box<dyn Filter<T>>) -> Box<dyn Filter<T>> {
+        let only = self.only.of_client(client);
+        if only.is_any() {
             filter
         } else {
-            Box::new(Selected::new(self.only, filter))
+            Box::new(Selected::new(only, filter))
         }
     }
 }

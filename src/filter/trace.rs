@@ -1,8 +1,7 @@
 //! A link whose rate was recorded, as mahimahi does it: each line of the file is a time in milliseconds at which the link
 //! carries 1500 bytes. At its end the recording begins again.
 
-use super::held::Held;
-use super::{Counters, Filter, Packet, Tally, Verdict};
+use super::line::{Line, Pace, Waiting};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,32 +98,32 @@ impl Trace {
 }
 
 /// Sends packets as the recording says, from the first packet on. One that is not loaded carries nothing.
+pub type Traced<T> = Line<T, Recording>;
+
+/// The pace of a [`Traced`] link.
 #[derive(Debug)]
-pub struct Traced<T> {
-    tally: Tally,
+pub struct Recording {
     times: Arc<[u64]>,
     started: Option<Instant>,
     /// The opportunity in use, counted over all rounds, and what is left of it.
     current: u64,
     left_bytes: u64,
-    is_winding_down: bool,
-    held: Held<T>,
 }
 
 impl<T> Traced<T> {
     /// A link like `trace`.
     pub fn new(name: impl Into<String>, trace: &Trace) -> Self {
-        Self {
-            tally: Tally::new(name),
+        let recording = Recording {
             times: Arc::clone(&trace.times),
             started: None,
             current: 0,
             left_bytes: OPPORTUNITY_BYTES,
-            is_winding_down: false,
-            held: Held::new(),
-        }
+        };
+        Self::at(name, recording)
     }
+}
 
+impl Recording {
     /// When the opportunity comes, from the start.
     fn time_of(&self, opportunity: u64) -> Duration {
         let count = self.times.len() as u64;
@@ -146,9 +145,15 @@ impl<T> Traced<T> {
         self.current = rounds as u64 * self.times.len() as u64 + within as u64;
         self.left_bytes = OPPORTUNITY_BYTES;
     }
+}
 
-    /// Books a packet and says when its last byte is carried, from the start.
-    fn book(&mut self, bytes: u64, running: Duration) -> Duration {
+impl Pace for Recording {
+    fn has_room(&self, _: u64, waiting: Waiting) -> bool {
+        !self.times.is_empty() && waiting.packets < QUEUE_PKTS
+    }
+
+    fn book(&mut self, bytes: u64, now: Instant) -> Duration {
+        let running = now.saturating_duration_since(*self.started.get_or_insert(now));
         self.skip_to(running);
         let mut bytes = bytes;
         while bytes > self.left_bytes {
@@ -162,54 +167,14 @@ impl<T> Traced<T> {
             self.current += 1;
             self.left_bytes = OPPORTUNITY_BYTES;
         }
-        carried
-    }
-}
-
-impl<T: Send> Filter<T> for Traced<T> {
-    fn handle(&mut self, packet: Packet<T>, now: Instant, out: &mut Vec<Packet<T>>) -> Verdict {
-        self.held.release(now, out);
-        self.tally.enter();
-        if self.is_winding_down {
-            return self.held.hold(packet, now, Duration::ZERO, out);
-        }
-        if self.times.is_empty() || self.held.packets() >= QUEUE_PKTS {
-            return self.tally.note(Verdict::Drop);
-        }
-        let running = now.saturating_duration_since(*self.started.get_or_insert(now));
-        let carried = self.book(packet.bytes.len() as u64, running);
-        let verdict = self.held.hold(packet, now, carried.saturating_sub(running), out);
-        self.tally.note(verdict)
-    }
-
-    fn poll(&mut self, now: Instant, out: &mut Vec<Packet<T>>) {
-        self.held.release(now, out);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        self.held.next_timeout()
-    }
-
-    fn wind_down(&mut self) -> bool {
-        self.is_winding_down = true;
-        true
-    }
-
-    fn name(&self) -> &str {
-        &self.tally.name
-    }
-
-    fn counters(&self) -> Counters {
-        Counters {
-            held: self.held.packets(),
-            ..self.tally.counters
-        }
+        carried.saturating_sub(running)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{ms, origin};
+    use super::super::{Filter, Packet, Verdict};
     use super::*;
 
     fn link(text: &str) -> Traced<u64> {

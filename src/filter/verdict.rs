@@ -97,6 +97,15 @@ impl Dice {
     }
 }
 
+/// The seed for one of many clients, each of which has a chain of its own; the first is 1, and has the seed itself. So a
+/// run of one client is the same as ever, and the losses of two clients have nothing to do with each other.
+pub fn seed_of_client(seed: u64, client: u64) -> u64 {
+    match client {
+        0 | 1 => seed,
+        later => absorb(seed, later),
+    }
+}
+
 /// Adds a word to a key.
 fn absorb(key: u64, word: u64) -> u64 {
     mix(key.wrapping_add(GOLDEN) ^ mix(word.wrapping_mul(GOLDEN).wrapping_add(GOLDEN)))
@@ -127,6 +136,20 @@ mod tests {
                 4_462_057_916_600_287_110
             ]
         );
+    }
+
+    #[test]
+    fn each_client_has_dice_of_its_own_and_the_first_has_those_of_the_seed() {
+        let draws = |client| {
+            let dice = Dice::new(seed_of_client(7, client), "loss", Direction::Upstream);
+            (1..=64).map(|ordinal| dice.bits(ordinal, 0)).collect::<Vec<_>>()
+        };
+        assert_eq!(seed_of_client(7, 1), 7);
+        assert_ne!(draws(1), draws(2));
+        assert_ne!(draws(2), draws(3));
+        assert_ne!(seed_of_client(7, 2), seed_of_client(8, 2));
+        // Recorded runs replay from their seed, those of later clients too.
+        assert_eq!(seed_of_client(7, 2), 12_537_496_435_179_393_043);
     }
 
     #[test]

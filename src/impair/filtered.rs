@@ -148,6 +148,10 @@ impl PacketTx for FilteredTx {
         self.inner.max_segments(packet_bytes)
     }
 
+    fn take_oversize(&mut self) -> Option<usize> {
+        self.inner.take_oversize()
+    }
+
     fn is_stranded(&self) -> bool {
         self.inner.is_stranded()
     }

@@ -3,8 +3,9 @@
 use super::Proxy;
 use super::flow::Tag;
 use super::hub::{Beginning, Door, Hub};
-use super::link::Link;
+use super::links::Links;
 use super::port::{Ends, Outlet, Side, Source};
+use super::rules::Maker;
 use super::run::{Runner, now, start};
 use crate::filter::{Direction, Entry, Filter, Spec};
 use crate::subsystem::udp::Udp;
@@ -25,7 +26,7 @@ pub struct ProxyBuilder {
     front: Side,
     back: Side,
     rules: Vec<(Option<String>, Entry)>,
-    own: Vec<(Direction, Box<dyn Filter<Tag>>)>,
+    own: Vec<(Direction, Maker)>,
     seed: u64,
     idle_timeout: Duration,
     max_clients: usize,
@@ -76,13 +77,18 @@ impl ProxyBuilder {
         self
     }
 
-    /// A filter of your own, behind the rules given so far in that direction.
-    pub fn filter(mut self, direction: Direction, filter: impl Filter<Tag> + 'static) -> Self {
-        self.own.push((direction, Box::new(filter)));
+    /// A filter of your own, behind the rules given so far in that direction. `make` is called for each client that comes,
+    /// and once before, for the name.
+    pub fn filter<F: Filter<Tag> + 'static>(
+        mut self,
+        direction: Direction,
+        make: impl Fn() -> F + Send + 'static,
+    ) -> Self {
+        self.own.push((direction, Box::new(move || Box::new(make()))));
         self
     }
 
-    /// The number that all dice are thrown with.
+    /// The number that all dice are thrown with; later clients throw others, see [`crate::filter::seed_of_client`].
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -121,23 +127,20 @@ impl ProxyBuilder {
             max_clients: self.max_clients,
             seed: self.seed,
             start: now(),
-            links: [Link::new(Direction::Upstream), Link::new(Direction::Downstream)],
+            links: [Direction::Upstream, Direction::Downstream]
+                .map(|direction| Links::new(direction, self.seed, self.is_recording)),
             doors: [up_door, down_door],
         }));
-        for link in &hub.links {
-            let mut core = link.core.lock();
-            core.is_recording = self.is_recording;
-            for (name, entry) in self
-                .rules
-                .iter()
-                .filter(|(_, entry)| entry.scope.covers(link.direction))
-            {
+        for links in &hub.links {
+            let mut core = links.core.lock();
+            let direction = core.direction;
+            for (name, entry) in self.rules.iter().filter(|(_, entry)| entry.scope.covers(direction)) {
                 let name = core.free_name(name.as_deref().unwrap_or(entry.rule.kind()));
-                core.add(usize::MAX, name, entry.clone(), self.seed, link.direction);
+                core.add(usize::MAX, name, entry.clone());
             }
         }
-        for (direction, filter) in self.own {
-            hub.link(direction).core.lock().push_own(filter);
+        for (direction, make) in self.own {
+            hub.links(direction).core.lock().add_own(make);
         }
         let mut up = Runner::new(Arc::clone(&hub), Direction::Upstream, up_inbox, up_bell);
         let mut down = Runner::new(Arc::clone(&hub), Direction::Downstream, down_inbox, down_bell);
@@ -148,7 +151,7 @@ impl ProxyBuilder {
                 let ends = Ends::udp(udp)?;
                 up.read_from(Source::new(None, ends.rx, ends.line.clone()));
                 down.send_to(Outlet::new(ends.tx, ends.line, self.back));
-                hub.udp_ports.lock().insert(local.port());
+                hub.ports.open(local.port());
                 local
             }
             Side::Tcp => {

@@ -7,12 +7,13 @@ use crate::filter::Direction;
 use crate::subsystem::PathId;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One client. Shared by both links.
+/// One client. Shared by both directions.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// Which client it is, in the order in which they came; the first is 1.
     pub(super) id: u64,
     pub(super) client: SocketAddr,
     /// Where answers go on a shared socket.
@@ -23,6 +24,8 @@ pub(super) struct Flow {
     done: AtomicU8,
     /// That the target refuses is told once, and again after it has answered.
     refused: AtomicBool,
+    /// Our port towards the target, if that speaks datagrams; else 0.
+    port: AtomicU16,
 }
 
 impl Flow {
@@ -34,6 +37,7 @@ impl Flow {
             last_active: AtomicU64::new(age.as_millis() as u64),
             done: AtomicU8::new(0),
             refused: AtomicBool::new(false),
+            port: AtomicU16::new(0),
         })
     }
 
@@ -56,6 +60,15 @@ impl Flow {
 
     pub(super) fn is_half_done(&self) -> bool {
         self.done.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// Our port towards the target, which is told once.
+    pub(super) fn take_port(&self) -> Option<u16> {
+        Some(self.port.swap(0, Ordering::Relaxed)).filter(|port| *port != 0)
     }
 
     /// Whether the refusal is news.
@@ -139,6 +152,11 @@ impl Tag {
     /// The client that sent the packet, or that it goes to.
     pub fn client(&self) -> SocketAddr {
         self.way.flow.client
+    }
+
+    /// Which client that is, in the order in which they came; the first is 1.
+    pub fn client_number(&self) -> u64 {
+        self.way.flow.id
     }
 
     /// The number of the packet in this proxy; copies have that of their original. 0 for packets that nobody looks at.

@@ -129,6 +129,8 @@ pub struct MatchForm {
     pub every: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<u64>,
 }
 
 impl RuleForm {
@@ -430,7 +432,15 @@ impl MatchForm {
             (Some((_, n)), _) => Some(Pick::First(n)),
             (None, _) => None,
         };
-        Ok(Match { form, size, pick })
+        if self.client == Some(0) {
+            return Err(wrong("client", "is at least 1"));
+        }
+        Ok(Match {
+            form,
+            size,
+            pick,
+            client: self.client,
+        })
     }
 
     fn of(only: Match) -> Self {
@@ -439,6 +449,7 @@ impl MatchForm {
             form: named.map(|(word, _)| (*word).to_owned()),
             min_bytes: only.size.map(|(least, _)| least),
             max_bytes: only.size.map(|(_, most)| most),
+            client: only.client,
             ..Self::default()
         };
         match only.pick {

@@ -1,14 +1,15 @@
-//! What both links of a proxy share: who its clients are, how to reach the other link, and who listens.
+//! What both directions of a proxy share: who its clients are, how to reach the other direction, and who listens.
 
 use super::flow::{Flow, Way};
-use super::link::Link;
+use super::links::Links;
 use super::port::{Line, Side, Source};
+use super::ports::Ports;
 use super::tap::Taps;
 use crate::filter::Direction;
 use crate::subsystem::{PacketTx, PathId};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -53,7 +54,7 @@ pub enum Notice {
     },
 }
 
-/// What one link, or a thread that made a connection, asks of a link.
+/// What one direction, or a thread that made a connection, asks of the thread of a direction.
 pub(super) enum Command {
     /// Reads from here too.
     Source(Source),
@@ -65,7 +66,7 @@ pub(super) enum Command {
     Close(u64),
     /// Sends this now, as if it had come through.
     Inject(Arc<Flow>, Vec<u8>),
-    /// Connects every flow anew.
+    /// Connects every client anew.
     Rebind,
     /// Only a look around: rules have changed.
     Look,
@@ -82,7 +83,7 @@ impl Command {
     }
 }
 
-/// How to reach a link.
+/// How to reach the thread of a direction.
 pub(super) struct Door {
     commands: Sender<Command>,
     bell: UnixStream,
@@ -99,7 +100,7 @@ impl Door {
     }
 
     pub(super) fn ask(&self, command: Command) {
-        // A link that has ended needs nothing more.
+        // A thread that has ended needs nothing more.
         let _ = self.commands.send(command);
         self.ring();
     }
@@ -124,7 +125,7 @@ pub(super) struct Hub {
     pub(super) seed: u64,
     pub(super) start: Instant,
     pub(super) flows: Mutex<HashMap<u64, Arc<Flow>>>,
-    pub(super) links: [Link; 2],
+    pub(super) links: [Links; 2],
     pub(super) doors: [Door; 2],
     pub(super) taps: Taps,
     next_flow: AtomicU64,
@@ -133,8 +134,9 @@ pub(super) struct Hub {
     tell: Sender<Notice>,
     pub(super) notices: Receiver<Notice>,
     pub(super) turned_away: AtomicU64,
-    /// Ports of our own, to ask the kernel what it dropped there.
-    pub(super) udp_ports: Mutex<BTreeSet<u16>>,
+    pub(super) ports: Ports,
+    /// Held while a flow is connected to the target.
+    joining: Mutex<()>,
 }
 
 /// How a hub begins.
@@ -146,7 +148,7 @@ pub(super) struct Beginning {
     pub(super) max_clients: usize,
     pub(super) seed: u64,
     pub(super) start: Instant,
-    pub(super) links: [Link; 2],
+    pub(super) links: [Links; 2],
     pub(super) doors: [Door; 2],
 }
 
@@ -178,11 +180,12 @@ impl Hub {
             tell,
             notices,
             turned_away: AtomicU64::new(0),
-            udp_ports: Mutex::default(),
+            joining: Mutex::new(()),
+            ports: Ports::default(),
         }
     }
 
-    pub(super) fn link(&self, direction: Direction) -> &Link {
+    pub(super) fn links(&self, direction: Direction) -> &Links {
         &self.links[place(direction)]
     }
 
@@ -195,7 +198,12 @@ impl Hub {
         self.next_packet.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A flow for a new client, if there is room for one.
+    /// Clients that there have been.
+    pub(super) fn clients_ever(&self) -> u64 {
+        self.next_flow.load(Ordering::Relaxed) - 1
+    }
+
+    /// A flow and a pair of links for a new client, if there is room for one. Clients are numbered as they come.
     pub(super) fn open(&self, client: SocketAddr, path: PathId, age: Duration) -> Option<Arc<Flow>> {
         let mut flows = self.flows.lock();
         if flows.len() >= self.max_clients {
@@ -209,15 +217,18 @@ impl Hub {
         let flow = Flow::new(id, client, path, age);
         flows.insert(id, Arc::clone(&flow));
         drop(flows);
+        self.links.iter().for_each(|links| links.open(id));
         self.notice(Notice::Came { client });
         Some(flow)
     }
 
-    /// Ends a flow in both directions.
+    /// Ends a flow in both directions, and its links with what they hold.
     pub(super) fn close(&self, flow: &Flow, why: &str) {
         if self.flows.lock().remove(&flow.id).is_none() {
             return;
         }
+        flow.take_port().into_iter().for_each(|port| self.ports.close(port));
+        self.links.iter().for_each(|links| links.close(flow.id));
         self.doors.iter().for_each(|door| door.ask(Command::Close(flow.id)));
         self.notice(Notice::Left {
             client: flow.client,
@@ -254,7 +265,13 @@ impl Hub {
 
 /// Connects a flow to the target: its packets upstream leave there, and those downstream come from there.
 pub(super) fn join(hub: &Hub, flow: &Arc<Flow>, ends: super::port::Ends, again: bool) {
-    hub.udp_ports.lock().extend(ends.udp_port);
+    // Both threads may rebind the same flow, and its two ways must lead to the same port.
+    let _one_at_a_time = hub.joining.lock();
+    flow.take_port().into_iter().for_each(|port| hub.ports.close(port));
+    if let Some(port) = ends.udp_port {
+        hub.ports.open(port);
+        flow.set_port(port);
+    }
     let source = Source::new(Some(Way::of(flow)), ends.rx, ends.line.clone());
     let command = if again {
         Command::Instead(source)

@@ -5,11 +5,14 @@
 //! [`crate::filter`], so that what a person does here to a live transfer is what the protocol is tested against.
 //!
 //! ```text
-//!   clients <--> front socket(s) --- Link up   [rule, rule, ...] ---> a socket for each client <--> target
-//!                                <-- Link down [rule, ...] ----------
+//!   clients <--> front socket(s) --- up:   a link [rule, rule, ...] for each client ---> a socket for each <--> target
+//!                                <-- down: a link [rule, ...] for each client ----------
 //! ```
 //!
-//! One thread for each link, however many clients there are, and no sleep in it: a packet that has to wait stands in a
+//! Each client has links of its own: what becomes of its packets does not depend on those of others, and a rate is a rate
+//! for each. Rules concern all clients, and their reports sum up over them.
+//!
+//! One thread for each direction, however many clients there are, and no sleep in it: a packet that has to wait stands in a
 //! queue with its time. Rules can be changed at any moment; what they hold stays held. Where no rule tells packets apart,
 //! batches pass as they came from the kernel.
 //!
@@ -43,14 +46,18 @@
 
 mod builder;
 mod capture;
+mod due;
 mod flow;
 mod form;
 mod hub;
 pub mod inspect;
 mod link;
+mod links;
 mod observation;
 mod port;
+mod ports;
 mod preset;
+mod record;
 mod regroup;
 mod replay;
 mod rules;
@@ -64,12 +71,13 @@ pub use capture::Capture;
 pub use flow::Tag;
 pub use form::{KeyError, MatchForm, QueueForm, RuleForm};
 pub use hub::Notice;
-pub use link::Recorded;
 pub use observation::Observation;
 pub use port::Side;
 pub use preset::{Preset, preset, presets};
+pub use record::Recorded;
+pub use replay::ReplayError;
 pub use rules::{RuleError, RuleReport};
-pub use scenario::{Change, Expect, ProxyPlan, Scenario, ScenarioError, Step, metric_of};
+pub use scenario::{Change, Expect, ProxyPlan, Scenario, ScenarioError, Step, is_metric, metric_of, read_form};
 pub use status::{Health, LinkStatus, Status};
 pub use tap::PacketEvent;
 
@@ -120,9 +128,10 @@ impl Proxy {
         self.hub.start
     }
 
-    /// The rules of one direction in order, with what they were asked for and what they were seen to do.
+    /// The rules of one direction in order, with what they were asked for and what they were seen to do, to all clients
+    /// together.
     pub fn rules(&self, direction: Direction) -> Vec<RuleReport> {
-        self.hub.link(direction).core.lock().report()
+        self.hub.links(direction).core.lock().report()
     }
 
     /// Adds a rule for the directions of its scope, at the end. Returns its name: the one given, or its kind and a number.
@@ -144,17 +153,17 @@ impl Proxy {
         } else {
             // One name for both directions.
             let names = concerned().map(|direction| {
-                let core = self.hub.link(direction).core.lock();
+                let core = self.hub.links(direction).core.lock();
                 core.free_name(entry.rule.kind())
             });
             names.max_by_key(|name| (name.len(), name.clone())).unwrap_or_default()
         };
         for direction in concerned() {
-            self.hub.link(direction).core.lock().check_free(&name, direction)?;
+            self.hub.links(direction).core.lock().check_free(&name, direction)?;
         }
         for direction in concerned() {
-            let mut core = self.hub.link(direction).core.lock();
-            core.add(index, name.clone(), entry.clone(), self.hub.seed, direction);
+            let mut core = self.hub.links(direction).core.lock();
+            core.add(index, name.clone(), entry.clone());
         }
         self.look();
         Ok(name)
@@ -166,9 +175,9 @@ impl Proxy {
     /// # Errors
     /// No rule of that direction is called so.
     pub fn set_rule(&self, direction: Direction, name: &str, entry: Entry) -> Result<(), RuleError> {
-        let mut core = self.hub.link(direction).core.lock();
+        let mut core = self.hub.links(direction).core.lock();
         let index = core.find(name, direction)?;
-        core.set(index, entry, self.hub.seed, direction, run::now());
+        core.set(index, entry, run::now());
         drop(core);
         self.look();
         Ok(())
@@ -179,7 +188,7 @@ impl Proxy {
     /// # Errors
     /// No rule of that direction is called so.
     pub fn remove_rule(&self, direction: Direction, name: &str) -> Result<(), RuleError> {
-        let mut core = self.hub.link(direction).core.lock();
+        let mut core = self.hub.links(direction).core.lock();
         let index = core.find(name, direction)?;
         core.remove(index);
         drop(core);
@@ -190,8 +199,8 @@ impl Proxy {
     /// These rules and no others, in both directions. Rules that keep name and place go on as by [`Proxy::set_rule`].
     pub fn set_rules(&self, spec: &Spec) {
         for direction in BOTH {
-            let mut core = self.hub.link(direction).core.lock();
-            core.set_all(spec, self.hub.seed, direction, run::now());
+            let mut core = self.hub.links(direction).core.lock();
+            core.set_all(spec, run::now());
         }
         self.look();
     }
@@ -215,12 +224,15 @@ impl Proxy {
 
     /// The verdicts of one direction so far, but for `Pass`; empty without [`ProxyBuilder::record`].
     pub fn record(&self, direction: Direction) -> Vec<Recorded> {
-        self.hub.link(direction).core.lock().record.clone()
+        self.hub.links(direction).core.lock().record.verdicts.clone()
     }
 
     /// Rules that do to the same packets what was done in this run: what was dropped by chance or by a queue becomes a list
-    /// of packets to drop. For a proxy with the same seed. Needs [`ProxyBuilder::record`].
-    pub fn replay(&self) -> Spec {
+    /// of packets to drop, for each client. For a proxy with the same seed.
+    ///
+    /// # Errors
+    /// The run was not recorded ([`ProxyBuilder::record`]), or cannot be done again: see [`ReplayError`].
+    pub fn replay(&self) -> Result<Spec, ReplayError> {
         replay::replay(&self.hub)
     }
 

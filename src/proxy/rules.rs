@@ -1,22 +1,78 @@
-//! The rules of a link while it runs: by name, in order, each with what it was asked for and what it was seen to do.
+//! The rules of one direction while it runs: by name, in order, each with what it was asked for and what it was seen to
+//! do. A change concerns the links of all clients.
 
-use super::link::Core;
+use super::flow::Tag;
+use super::links::Core;
 use super::observation::{Observation, observe};
-use crate::filter::{Counters, Direction, Entry, Rule, Spec};
+use crate::filter::{Counters, Direction, Entry, Filter, Measured, Next, Rule, RuleCounters, Spec};
+use std::mem::discriminant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Where a rule stands in the list of a direction, and what it is.
+/// Where a rule stands in the list of a direction, what it is, and what it did to clients that have gone.
 pub(super) struct Slot {
     pub(super) name: String,
     /// `None`: a filter of the user's own.
     pub(super) entry: Option<Entry>,
+    make: Option<Maker>,
+    /// How many a rule of the next packets still has to drop, whoever sends them.
+    left: Arc<AtomicU64>,
+    pub(super) gone: Done,
+}
+
+/// Makes a filter of the user's own for a new client.
+pub(super) type Maker = Box<dyn Fn() -> Box<dyn Filter<Tag>> + Send>;
+
+/// What a rule did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    counters: Counters,
+    measured: Measured,
+}
+
+impl Done {
+    pub(super) fn add(&mut self, rule: &RuleCounters) {
+        self.counters += Counters {
+            // Nothing is held for a client that has gone.
+            held: 0,
+            ..rule.counters
+        };
+        self.measured += rule.measured;
+    }
 }
 
 impl Slot {
-    pub(super) fn own(name: &str) -> Self {
+    pub(super) fn new(name: String, entry: Entry) -> Self {
         Self {
-            name: name.to_owned(),
+            left: left_of(&entry.rule),
+            name,
+            entry: Some(entry),
+            make: None,
+            gone: Done::default(),
+        }
+    }
+
+    fn own(make: Maker) -> Self {
+        Self {
+            name: make().name().to_owned(),
             entry: None,
+            make: Some(make),
+            left: Arc::default(),
+            gone: Done::default(),
+        }
+    }
+
+    /// The filter for that client.
+    pub(super) fn filter(&self, client: u64, seed: u64, direction: Direction) -> Box<dyn Filter<Tag>> {
+        match (&self.entry, &self.make) {
+            (Some(entry), _) if matches!(entry.rule, Rule::Next { .. }) => {
+                let next = Next::sharing(&self.name, Arc::clone(&self.left));
+                entry.around(client, Box::new(next))
+            }
+            (Some(entry), _) => entry.filter_of(client, &self.name, seed, direction),
+            (None, Some(make)) => make(),
+            (None, None) => unreachable!("a slot has a rule or a maker of filters"),
         }
     }
 
@@ -24,6 +80,13 @@ impl Slot {
         let rule = self.entry.as_ref().map(|entry| &entry.rule);
         matches!(rule, Some(Rule::Rebind { .. }))
     }
+}
+
+fn left_of(rule: &Rule) -> Arc<AtomicU64> {
+    Arc::new(AtomicU64::new(match rule {
+        Rule::Next { packets } => *packets,
+        _ => 0,
+    }))
 }
 
 /// One rule of one direction, and how it does.
@@ -63,17 +126,24 @@ pub enum RuleError {
 }
 
 impl Core {
+    /// What each rule did, to all clients together.
     pub(super) fn report(&self) -> Vec<RuleReport> {
-        let counted = self.chain.counters().rules;
-        let both = self.slots.iter().zip(counted);
-        both.map(|(slot, counted)| RuleReport {
+        let mut done: Vec<Done> = self.slots.iter().map(|slot| slot.gone).collect();
+        for link in self.links.values() {
+            for (done, rule) in done.iter_mut().zip(link.chain.counters().rules) {
+                done.add(&rule);
+                done.counters.held += rule.counters.held;
+            }
+        }
+        let both = self.slots.iter().zip(done);
+        both.map(|(slot, done)| RuleReport {
             name: slot.name.clone(),
             observations: slot
                 .entry
                 .as_ref()
-                .map_or_else(Vec::new, |entry| observe(&entry.rule, &counted.measured)),
+                .map_or_else(Vec::new, |entry| observe(&entry.rule, &done.measured)),
             entry: slot.entry.clone(),
-            counters: counted.counters,
+            counters: done.counters,
         })
         .collect()
     }
@@ -114,37 +184,65 @@ impl Core {
         })
     }
 
-    pub(super) fn add(&mut self, index: usize, name: String, entry: Entry, seed: u64, direction: Direction) {
+    pub(super) fn add(&mut self, index: usize, name: String, entry: Entry) {
+        self.put(index, Slot::new(name, entry));
+    }
+
+    /// Adds a filter of the user's own.
+    pub(super) fn add_own(&mut self, make: Maker) {
+        self.put(usize::MAX, Slot::own(make));
+    }
+
+    fn put(&mut self, index: usize, slot: Slot) {
+        self.note_change();
         let index = index.min(self.slots.len());
-        self.chain.insert(index, entry.filter(&name, seed, direction));
-        self.slots.insert(
-            index,
-            Slot {
-                name,
-                entry: Some(entry),
-            },
-        );
+        let (seed, direction) = (self.seed, self.direction);
+        self.each_chain(|client, chain| chain.insert(index, slot.filter(client, seed, direction)));
+        self.slots.insert(index, slot);
     }
 
     /// Other settings for the rule at `index`. One of the same kind goes on counting; another one begins anew. What is
     /// held stays held.
-    pub(super) fn set(&mut self, index: usize, entry: Entry, seed: u64, direction: Direction, now: Instant) {
-        let slot = &mut self.slots[index];
-        let same_packets = slot.entry.as_ref().is_some_and(|before| before.only == entry.only);
-        if !(same_packets && self.chain.retune(index, &entry.rule, now)) {
-            self.chain.replace(index, entry.filter(&slot.name, seed, direction));
+    pub(super) fn set(&mut self, index: usize, entry: Entry, now: Instant) {
+        let (seed, direction) = (self.seed, self.direction);
+        let mut slot = self.slots.remove(index);
+        let before = slot.entry.as_ref();
+        if before != Some(&entry) || matches!(entry.rule, Rule::Next { .. }) {
+            self.note_change();
+        }
+        let is_kind =
+            |before: &Entry| before.only == entry.only && discriminant(&before.rule) == discriminant(&entry.rule);
+        let mut goes_on = before.is_some_and(is_kind);
+        if goes_on {
+            // All of them can, or none.
+            self.each_chain(|_, chain| goes_on &= chain.retune(index, &entry.rule, now));
+        }
+        match &entry.rule {
+            Rule::Next { packets } if goes_on => slot.left.store(*packets, Ordering::Relaxed),
+            rule => slot.left = left_of(rule),
         }
         slot.entry = Some(entry);
+        if !goes_on {
+            slot.gone.counters = Counters::default();
+            self.each_chain(|client, chain| chain.replace(index, slot.filter(client, seed, direction)));
+        }
+        slot.gone.measured = Measured::default();
+        self.slots.insert(index, slot);
     }
 
     pub(super) fn remove(&mut self, index: usize) {
-        self.chain.remove(index);
+        self.note_change();
+        self.each_chain(|_, chain| chain.remove(index));
         self.slots.remove(index);
     }
 
+    fn note_change(&mut self) {
+        self.record.has_changed_rules |= self.was_used;
+    }
+
     /// These rules and no others, but for the filters of the user's own. Rules that keep their name keep what they hold.
-    pub(super) fn set_all(&mut self, spec: &Spec, seed: u64, direction: Direction, now: Instant) {
-        let wanted = spec.named(direction);
+    pub(super) fn set_all(&mut self, spec: &Spec, now: Instant) {
+        let wanted = spec.named(self.direction);
         let is_wanted = |slot: &Slot| slot.entry.is_none() || wanted.iter().any(|(name, _)| *name == slot.name);
         while let Some(index) = self.slots.iter().position(|slot| !is_wanted(slot)) {
             self.remove(index);
@@ -154,15 +252,19 @@ impl Core {
             while self.slots.get(index).is_some_and(|slot| slot.entry.is_none()) {
                 index += 1;
             }
-            match self.slots.iter().position(|slot| slot.name == name) {
-                Some(place) if place == index => self.set(index, entry.clone(), seed, direction, now),
+            match self
+                .slots
+                .iter()
+                .position(|slot| slot.entry.is_some() && slot.name == name)
+            {
+                Some(place) if place == index => self.set(index, entry.clone(), now),
                 other => {
                     // The order has changed: a rule that moves begins anew.
                     if let Some(place) = other {
                         self.remove(place);
                         index -= usize::from(place < index);
                     }
-                    self.add(index, name, entry.clone(), seed, direction);
+                    self.add(index, name, entry.clone());
                 }
             }
             index += 1;

@@ -1,5 +1,5 @@
-//! Scenario files: proxies, their rules, what changes when, and what is expected at the end. TOML; `docs/proxy.md` has all
-//! keys. Whatever is wrong in a file is said with its line and key.
+//! Scenario files: proxies, their rules, what changes when, and what is expected at the end. TOML; `docs/scenarios.md` has
+//! all keys. Whatever is wrong in a file is said with its line and key.
 //!
 //! It is long because each table of the file is described where it is checked.
 
@@ -9,6 +9,7 @@ use super::preset::preset;
 use super::status::Status;
 use crate::filter::{Direction, Entry, Rule, Scope, Spec};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub struct Expect {
     pub min: Option<f64>,
     /// At most.
     pub max: Option<f64>,
+    /// The number is divided by this one first.
+    pub of: Option<String>,
 }
 
 /// What is wrong with a scenario.
@@ -115,6 +118,9 @@ struct FileForm {
     step: Vec<Spanned<StepForm>>,
     #[serde(default)]
     expect: BTreeMap<String, Spanned<BoundsForm>>,
+    /// Transfers of the lab, which reads them itself.
+    #[serde(default, rename = "run")]
+    _runs: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +159,38 @@ struct StepForm {
 struct BoundsForm {
     min: Option<f64>,
     max: Option<f64>,
+    of: Option<String>,
+}
+
+/// Reads a form from the text of a scenario, or says what is wrong there, with line and key.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read_form<F: DeserializeOwned>(text: &str) -> Result<F, ScenarioError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let mut wrong = ScenarioError::at(text, at, plain(error.message()));
+        // Within a table on one line, only the words tell which key.
+        let named = wrong
+            .problem
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'));
+        if let Some((key, _)) = named {
+            wrong.key = key.to_owned();
+        }
+        wrong
+    })
+}
+
+impl ScenarioError {
+    /// Something is wrong with what stands at that place of the text, counted in bytes.
+    pub fn at(text: &str, at: usize, problem: impl Into<String>) -> Self {
+        Self {
+            line: line_of(text, at),
+            key: key_at(text, at),
+            problem: problem.into(),
+        }
+    }
 }
 
 impl Scenario {
@@ -161,23 +199,10 @@ impl Scenario {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &str, mut read: impl FnMut(&str) -> Result<String, String>) -> Result<Self, ScenarioError> {
-        let form: FileForm = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let problem = plain(error.message());
-            let mut wrong = wrong_at(text, at, problem);
-            // Within a table on one line, only the words tell which key.
-            let named = wrong
-                .problem
-                .strip_prefix("unknown field `")
-                .and_then(|rest| rest.split_once('`'));
-            if let Some((key, _)) = named {
-                wrong.key = key.to_owned();
-            }
-            wrong
-        })?;
+        let form: FileForm = read_form(text)?;
         let proxies = form.proxy.unwrap_or_default();
         if proxies.is_empty() {
-            return Err(wrong_at(text, 0, "there is no [[proxy]]".to_owned()));
+            return Err(ScenarioError::at(text, 0, "there is no [[proxy]]"));
         }
         let mut reader = Reader { text, read: &mut read };
         let proxies = proxies
@@ -209,16 +234,14 @@ impl Scenario {
     /// Expectations that were not met, in words. `of_lab` knows the metrics that are not the proxy's; those that nobody
     /// knows are not met.
     pub fn judge(&self, statuses: &[Status], of_lab: impl Fn(&str) -> Option<f64>) -> Vec<String> {
-        let failed = self.expect.iter().filter_map(|expect| {
-            let value = if expect.metric.starts_with(LAB) {
-                of_lab(&expect.metric)
-            } else {
-                let (index, metric) = self.place_of(&expect.metric);
-                statuses.get(index).and_then(|status| metric_of(status, metric))
-            };
-            expect.fault(value)
-        });
-        failed.collect()
+        let value = |metric: &str| {
+            if metric.starts_with(LAB) {
+                return of_lab(metric);
+            }
+            let (index, metric) = self.place_of(metric);
+            statuses.get(index).and_then(|status| metric_of(status, metric))
+        };
+        self.expect.iter().filter_map(|expect| expect.fault(value)).collect()
     }
 
     /// `NAME.up.dropped_pkts` is of that proxy, `up.dropped_pkts` of the first one.
@@ -236,17 +259,36 @@ fn place_of<'a>(metric: &'a str, proxies: &[ProxyPlan]) -> (usize, &'a str) {
 }
 
 impl Expect {
-    fn fault(&self, value: Option<f64>) -> Option<String> {
-        let Self { metric, min, max } = self;
-        let Some(value) = value else {
+    fn fault(&self, value_of: impl Fn(&str) -> Option<f64>) -> Option<String> {
+        let Self { metric, min, max, of } = self;
+        let Some(mut value) = value_of(metric) else {
             return Some(format!("{metric} is not known"));
         };
+        let mut words = format!("{metric} is {}", short(value));
+        if let Some(of) = of {
+            let Some(whole) = value_of(of) else {
+                return Some(format!("{of} is not known"));
+            };
+            value /= whole;
+            words = format!(
+                "{metric} is {} of {of}, {} of {}",
+                short(value),
+                short(value * whole),
+                short(whole)
+            );
+        }
         match (min, max) {
-            (Some(min), _) if value < *min => Some(format!("{metric} is {value}, expected at least {min}")),
-            (_, Some(max)) if value > *max => Some(format!("{metric} is {value}, expected at most {max}")),
+            // What is no number meets nothing.
+            (Some(min), _) if value.is_nan() || value < *min => Some(format!("{words}, expected at least {min}")),
+            (_, Some(max)) if value.is_nan() || value > *max => Some(format!("{words}, expected at most {max}")),
             _ => None,
         }
     }
+}
+
+/// Three digits behind the point are enough for people.
+fn short(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// A number of a proxy by its name.
@@ -285,7 +327,7 @@ pub fn metric_of(status: &Status, metric: &str) -> Option<f64> {
 }
 
 /// Whether a metric of a proxy may exist: rules come and go.
-fn is_metric(metric: &str) -> bool {
+pub fn is_metric(metric: &str) -> bool {
     const COUNTS: [&str; 8] = [
         "received_pkts",
         "received_bytes",
@@ -316,7 +358,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong<V>(&self, span: &Range<usize>, problem: impl Into<String>) -> Result<V, ScenarioError> {
-        Err(wrong_at(self.text, span.start, problem.into()))
+        Err(ScenarioError::at(self.text, span.start, problem))
     }
 
     /// Something about a key that is missing, or somewhere in a table.
@@ -452,11 +494,16 @@ impl Reader<'_> {
                 "is no number of a proxy, such as up.dropped_pkts, down.rules.loss.seen, clients or healthy",
             );
         }
-        let BoundsForm { min, max } = bounds.into_inner();
+        let BoundsForm { min, max, of } = bounds.into_inner();
+        if let Some(of) = &of
+            && !is_metric(place_of(of, proxies).1)
+        {
+            return self.wrong(&span, format!("of: \"{of}\" is no number of a proxy"));
+        }
         match (min, max) {
             (None, None) => self.wrong(&span, "needs min or max"),
             (Some(min), Some(max)) if min > max => self.wrong(&span, "min lies above max"),
-            _ => Ok(Expect { metric, min, max }),
+            _ => Ok(Expect { metric, min, max, of }),
         }
     }
 
@@ -513,14 +560,6 @@ impl Reader<'_> {
 /// The message of the parser without its line breaks.
 fn plain(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn wrong_at(text: &str, at: usize, problem: String) -> ScenarioError {
-    ScenarioError {
-        line: line_of(text, at),
-        key: key_at(text, at),
-        problem,
-    }
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -618,6 +657,10 @@ impair = "rate 1mbit"
 "down.rules.drop.dropped" = { min = 1 }
 healthy = { min = 1 }
 "lab.seconds" = { max = 3 }
+"up.sent_pkts" = { max = 1, of = "up.received_pkts" }
+
+[[run]]
+anything = "that the lab understands"
 "#;
 
     #[test]
@@ -630,7 +673,7 @@ healthy = { min = 1 }
         assert_eq!(rules[1].1.to_string(), "loss 5% match form short first 100");
         let times: Vec<_> = scenario.steps.iter().map(|step| step.at.as_millis()).collect();
         assert_eq!(times, [1000, 2000]);
-        assert_eq!(scenario.expect.len(), 3);
+        assert_eq!(scenario.expect.len(), 4);
     }
 
     #[test]
@@ -661,6 +704,11 @@ healthy = { min = 1 }
             ),
             ("healthy", "wealthy", "line 30, wealthy: is no number"),
             ("{ min = 1 }\nhealthy", "{ mean = 1 }\nhealthy", "mean: unknown field"),
+            (
+                "of = \"up.rec",
+                "of = \"up.dec",
+                "line 32, up.sent_pkts: of: \"up.deceived_pkts\"",
+            ),
             ("[[proxy]]", "[[prox]]", "prox"),
             ("seed = 7", "seed 7", "line 4"),
         ] {
@@ -670,6 +718,33 @@ healthy = { min = 1 }
             assert_eq!(said.lines().count(), 1, "{said}");
         }
         assert!(error("").contains("there is no [[proxy]]"));
+    }
+
+    #[test]
+    fn a_number_may_be_held_against_another_one() {
+        let expect = |max, of: Option<&str>| Expect {
+            metric: "lab.two".to_owned(),
+            min: None,
+            max: Some(max),
+            of: of.map(str::to_owned),
+        };
+        let value = |metric: &str| match metric {
+            "lab.two" => Some(2.0),
+            "lab.eight" => Some(8.0),
+            "lab.zero" => Some(0.0),
+            _ => None,
+        };
+        assert_eq!(expect(2.0, None).fault(value), None);
+        assert_eq!(expect(0.25, Some("lab.eight")).fault(value), None);
+        assert_eq!(
+            expect(0.2, Some("lab.eight")).fault(value).as_deref(),
+            Some("lab.two is 0.25 of lab.eight, 2 of 8, expected at most 0.2")
+        );
+        assert!(expect(1e9, Some("lab.zero")).fault(value).is_some());
+        assert_eq!(
+            expect(1.0, Some("lab.five")).fault(value).as_deref(),
+            Some("lab.five is not known")
+        );
     }
 
     #[test]

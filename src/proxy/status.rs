@@ -4,11 +4,9 @@
 //! and packets that it let go too late, are counted apart from what the rules did.
 
 use super::hub::{Hub, place};
-use super::link::Books;
-use super::port::Side;
+use super::links::Books;
 use super::rules::RuleReport;
 use crate::filter::Direction;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +33,8 @@ pub struct LinkStatus {
     pub duplicated_pkts: u64,
     /// Packets that rules hold now.
     pub held_pkts: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
     /// Packets lost because the proxy itself could not keep up: its queues, and those of its sockets.
     pub overrun_pkts: u64,
     /// Packets that came through when their client or its connection had gone.
@@ -99,7 +99,7 @@ pub(super) fn status(hub: &Hub) -> Status {
 }
 
 fn link(hub: &Hub, direction: Direction) -> LinkStatus {
-    let link = hub.link(direction);
+    let links = hub.links(direction);
     let Books {
         received_pkts,
         received_bytes,
@@ -108,9 +108,9 @@ fn link(hub: &Hub, direction: Direction) -> LinkStatus {
         overruns,
         homeless,
         ..
-    } = &link.books;
-    let core = link.core.lock();
-    let chain = core.chain.counters();
+    } = &links.books;
+    let core = links.core.lock();
+    let sums = core.sums();
     let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     LinkStatus {
         direction,
@@ -118,11 +118,12 @@ fn link(hub: &Hub, direction: Direction) -> LinkStatus {
         received_bytes: now(received_bytes),
         sent_pkts: now(sent_pkts),
         sent_bytes: now(sent_bytes),
-        dropped_pkts: chain.dropped,
-        duplicated_pkts: chain.duplicated,
-        held_pkts: core.held_pkts(),
+        dropped_pkts: sums.dropped,
+        duplicated_pkts: sums.duplicated,
+        held_pkts: sums.held,
+        held_bytes: links.held_bytes(),
         overrun_pkts: now(overruns),
-        homeless_pkts: now(homeless),
+        homeless_pkts: now(homeless) + sums.homeless,
         rules: core.report(),
     }
 }
@@ -137,49 +138,17 @@ fn health(hub: &Hub, links: &[LinkStatus; 2]) -> Health {
         .iter()
         .map(|link| link.books.worst_nanos.load(Ordering::Relaxed));
     let own: u64 = links.iter().map(|link| link.overrun_pkts).sum();
-    let kernels = if hub.front == Side::Udp || hub.back == Side::Udp {
-        let mut ports = hub.udp_ports.lock().clone();
-        ports.retain(|port| *port != 0);
-        drops_of_sockets(&ports)
-    } else {
-        0
-    };
     Health {
-        overrun_pkts: own + kernels,
+        overrun_pkts: own + hub.ports.drops(),
         released_pkts: sum(|books| &books.releases),
         late_pkts: sum(|books| &books.late),
         worst_lateness: Duration::from_nanos(worst.max().unwrap_or(0)),
     }
 }
 
-/// Datagrams that the kernel dropped because the receive buffer of one of our sockets was full. Only Linux tells.
-fn drops_of_sockets(ports: &BTreeSet<u16>) -> u64 {
-    let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"];
-    let texts = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    let lines = texts.iter().flat_map(|text| text.lines().skip(1));
-    lines.filter_map(|line| drops_of(line, ports)).sum()
-}
-
-/// `  12: 0100007F:1770 00000000:0000 07 ... inode ref pointer drops`
-fn drops_of(line: &str, ports: &BTreeSet<u16>) -> Option<u64> {
-    let mut words = line.split_whitespace();
-    let (_, port) = words.nth(1)?.rsplit_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    ports.contains(&port).then_some(())?;
-    words.last()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_drops_of_a_socket_stand_at_the_end_of_its_line() {
-        let line = "  410: 0100007F:1770 00000000:0000 07 00000000:00000000 00:00000000 00000000  0 0 14 2 0000 37";
-        assert_eq!(drops_of(line, &BTreeSet::from([6000])), Some(37));
-        assert_eq!(drops_of(line, &BTreeSet::from([7000])), None);
-        assert_eq!(drops_of("", &BTreeSet::from([6000])), None);
-    }
 
     #[test]
     fn the_light_goes_out_when_packets_were_lost_or_late() {

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use pcapng::{Record, Writer};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread::{Builder, JoinHandle};
@@ -47,24 +47,31 @@ impl Capture {
     /// The file cannot be made, or no thread started.
     pub fn start(proxy: &Proxy, path: &Path) -> io::Result<Self> {
         let file = BufWriter::new(File::create(path)?);
-        let writer = Writer::new(file, &INTERFACES)?;
         let (stop, stopped) = bounded(1);
-        let mut scribe = Scribe {
-            writer,
-            places: Places::of(proxy),
-            start: wall_clock_of(proxy),
-            open: VecDeque::new(),
-            first: 0,
-            by_id: HashMap::new(),
-            open_bytes: 0,
-            written: 0,
-        };
+        let mut scribe = Scribe::new(file, Places::of(proxy), wall_clock_of(proxy))?;
         scribe.writer.flush()?;
         let events = proxy.events(QUEUE);
         let thread = Builder::new()
             .name("proxy-capture".to_owned())
             .spawn(move || run(&mut scribe, &events, &stopped))?;
         Ok(Self { thread, stop })
+    }
+
+    /// Writes packets that were noted before, in the order of their events. `front` and `target` are the addresses of their
+    /// proxy, and `began` is when it did, since 1970. Returns how many packets were written; each is there on both sides.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(
+        out: impl Write,
+        (front, target): (SocketAddr, SocketAddr),
+        began: Duration,
+        events: impl IntoIterator<Item = PacketEvent>,
+    ) -> io::Result<u64> {
+        let places = Places { front, target };
+        let mut scribe = Scribe::new(out, places, began.as_nanos() as u64)?;
+        events.into_iter().try_for_each(|event| scribe.note(event))?;
+        scribe.finish()
     }
 
     /// Completes the file. Returns how many packets are in it.
@@ -79,7 +86,7 @@ impl Capture {
     }
 }
 
-fn run(scribe: &mut Scribe, events: &Receiver<PacketEvent>, stop: &Receiver<()>) -> io::Result<u64> {
+fn run(scribe: &mut Scribe<BufWriter<File>>, events: &Receiver<PacketEvent>, stop: &Receiver<()>) -> io::Result<u64> {
     loop {
         match events.recv_timeout(QUIET) {
             Ok(event) => scribe.note(event)?,
@@ -91,11 +98,7 @@ fn run(scribe: &mut Scribe, events: &Receiver<PacketEvent>, stop: &Receiver<()>)
             break;
         }
     }
-    while !scribe.open.is_empty() {
-        scribe.write_first()?;
-    }
-    scribe.writer.flush()?;
-    Ok(scribe.written)
+    scribe.finish()
 }
 
 /// Where packets are said to be from.
@@ -132,8 +135,8 @@ impl Places {
     }
 }
 
-struct Scribe {
-    writer: Writer<BufWriter<File>>,
+struct Scribe<W> {
+    writer: Writer<W>,
     places: Places,
     /// Nanoseconds since 1970 at the start of the proxy.
     start: u64,
@@ -154,7 +157,30 @@ struct Open {
     is_arrival: bool,
 }
 
-impl Scribe {
+impl<W: Write> Scribe<W> {
+    /// `start` is when the proxy began, in nanoseconds since 1970.
+    fn new(out: W, places: Places, start: u64) -> io::Result<Self> {
+        Ok(Self {
+            writer: Writer::new(out, &INTERFACES)?,
+            places,
+            start,
+            open: VecDeque::new(),
+            first: 0,
+            by_id: HashMap::new(),
+            open_bytes: 0,
+            written: 0,
+        })
+    }
+
+    /// Writes what still waits for its fate.
+    fn finish(&mut self) -> io::Result<u64> {
+        while !self.open.is_empty() {
+            self.write_first()?;
+        }
+        self.writer.flush()?;
+        Ok(self.written)
+    }
+
     fn note(&mut self, event: PacketEvent) -> io::Result<()> {
         match event {
             PacketEvent::Arrived {
@@ -233,7 +259,8 @@ impl Scribe {
         self.open.push_back(Open {
             record: Record {
                 interface,
-                nanos: self.start + at.as_nanos() as u64,
+                // A time that somebody made up is the end of time at most.
+                nanos: self.start.saturating_add(at.as_nanos() as u64),
                 original_bytes: (bytes.len() + IPV4_BYTES + UDP_BYTES) as u32,
                 bytes: packet,
                 is_outbound: !is_arrival,

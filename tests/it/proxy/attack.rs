@@ -2,6 +2,7 @@
 
 use super::*;
 use securestream::attack::{Attack, KeySwap};
+use securestream::filter::Direction;
 use securestream::identity::PrivateKey;
 use securestream::trust::{Pinned, Trust, Unauthenticated};
 use securestream::{Carrier, Finished, Listener, Security, Stats, Stream, StreamBuilder};
@@ -175,6 +176,12 @@ fn a_truncated_plain_stream_looks_whole_to_both_and_a_secure_one_never_does() {
         safe.read
     );
     assert!(payload.starts_with(&safe.came) && safe.came.len() < payload.len());
+    assert!(safe.received.auth_failures > 0, "{:?}", safe.received);
+    assert!(
+        safe.sent.lost_packets > 0 || safe.sent.probe_timeouts > 0,
+        "{:?}",
+        safe.sent
+    );
 }
 
 #[test]
@@ -190,12 +197,13 @@ fn a_stranger_can_speak_in_the_name_of_a_plain_client_and_of_no_secure_one() {
 #[test]
 fn a_secure_client_is_not_talked_into_plain() {
     let scene = Scene::new(friends(), Attack::Downgrade);
-    let client = scene.client.clone().connect_timeout(SHORT);
+    let client = scene.client.clone().connect_timeout(WATCHDOG);
     let error = client.connect(scene.proxy.local_addr()).map(drop).unwrap_err();
-    assert!(
-        matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::TimedOut),
-        "{error}"
-    );
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+    // The endpoints have no stream that could count. The proxy has: every hello was taken, and nothing else came.
+    let attack = &scene.proxy.rules(Direction::Upstream)[0].counters;
+    assert!(attack.dropped > 0 && attack.dropped == attack.seen, "{attack:?}");
+    assert_eq!(scene.proxy.status().link(Direction::Upstream).sent_pkts, 0);
     // Plain clients pass: there is nothing to win.
     let payload = payload(0);
     Scene::new(plain(), Attack::Downgrade)

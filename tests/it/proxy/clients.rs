@@ -1,6 +1,7 @@
 //! Many clients, clients that vanish, targets that are down: nothing leaks, and what happens is said.
 
 use super::*;
+use crate::closed::Closed;
 use securestream::filter::Direction;
 use securestream::proxy::Notice;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,29 +15,41 @@ fn descriptors() -> usize {
 #[test]
 fn a_thousand_clients_have_a_port_each_and_are_forgotten_when_they_are_silent() {
     const CLIENTS: usize = 1000;
+    /// So many have a packet under way at a time: no queue overflows, and the delay is waited for seldom.
+    const AT_A_TIME: usize = 50;
     let target = socket();
     let proxy = ProxyBuilder::new(target.local_addr().unwrap())
         .unwrap()
         .rules(&spec("delay 1ms"))
-        .idle_timeout(Duration::from_secs(3))
+        // Far more than all of it takes, on a machine that is busy: nobody is to be forgotten before the end.
+        .idle_timeout(Duration::from_secs(10))
         .start_local()
         .unwrap();
     let before = descriptors();
     let clients: Vec<_> = (0..CLIENTS).map(|_| socket()).collect();
     let mut ports = BTreeMap::new();
-    for (index, client) in clients.iter().enumerate() {
-        send(client, proxy.local_addr(), &(index as u32).to_le_bytes());
-        let (packet, from) = receive(&target);
-        assert_eq!(packet, (index as u32).to_le_bytes());
-        ports.insert(index, from);
+    let indices: Vec<_> = (0..CLIENTS as u32).collect();
+    for some in indices.chunks(AT_A_TIME) {
+        for index in some {
+            send(&clients[*index as usize], proxy.local_addr(), &index.to_le_bytes());
+        }
+        for _ in some {
+            let (packet, from) = receive(&target);
+            let index = u32::from_le_bytes(packet.try_into().expect("one of ours"));
+            assert!(some.contains(&index), "{index}");
+            ports.insert(index, from);
+        }
     }
+    assert_eq!(ports.len(), CLIENTS);
     let distinct: BTreeSet<_> = ports.values().collect();
     assert_eq!(distinct.len(), CLIENTS);
-    for (index, from) in &ports {
-        send(&target, *from, &(*index as u32).to_le_bytes());
-    }
-    for (index, client) in clients.iter().enumerate() {
-        assert_eq!(receive(client).0, (index as u32).to_le_bytes());
+    for some in indices.chunks(AT_A_TIME) {
+        for index in some {
+            send(&target, ports[index], &index.to_le_bytes());
+        }
+        for index in some {
+            assert_eq!(receive(&clients[*index as usize]).0, index.to_le_bytes());
+        }
     }
     drop(clients);
     until("all are forgotten", || proxy.status().clients.is_empty());
@@ -85,10 +98,9 @@ fn more_clients_than_allowed_are_not_served_and_that_is_said_once() {
 
 #[test]
 fn a_target_that_is_down_is_said_and_the_proxy_goes_on() {
-    // A port on which nobody listens.
-    let gone = socket().local_addr().unwrap();
+    let gone = Closed::port();
     for side in [Side::Udp, Side::Tcp] {
-        let proxy = proxy_to(gone, (side, side), "");
+        let proxy = proxy_to(gone.addr, (side, side), "");
         let notices = proxy.notices();
         if side == Side::Udp {
             let client = socket();
@@ -147,6 +159,26 @@ fn a_receiver_that_does_not_read_slows_a_tcp_sender_down_and_costs_no_packet() {
         proxy.status().link(Direction::Upstream).sent_pkts == FRAMES
     });
     assert_eq!(proxy.status().health.overrun_pkts, 0);
+}
+
+#[test]
+fn what_the_proxy_loses_itself_is_counted_apart_from_what_its_rules_drop() {
+    // A target that takes nothing, behind a client that cannot be told to wait.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sides = (Side::Udp, Side::Tcp);
+    let proxy = proxy_to(listener.local_addr().unwrap(), sides, "up: loss 0%; drop 1");
+    let client = socket();
+    until("something is lost", || {
+        for _ in 0..10 {
+            send(&client, proxy.local_addr(), &[0; 60_000]);
+        }
+        proxy.status().link(Direction::Upstream).overrun_pkts > 0
+    });
+    let status = proxy.status();
+    assert_eq!(status.link(Direction::Upstream).dropped_pkts, 1, "by the rule");
+    assert!(status.health.overrun_pkts >= status.link(Direction::Upstream).overrun_pkts);
+    assert!(!status.health.is_good());
+    drop(listener);
 }
 
 #[test]

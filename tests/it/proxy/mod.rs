@@ -8,14 +8,17 @@
 )]
 
 mod attack;
+mod attack_classic;
 mod capture;
 mod clients;
+mod links;
 mod live;
 mod relay;
 mod virtual_time;
 
 use securestream::filter::Spec;
 use securestream::proxy::{Proxy, ProxyBuilder, Side};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,9 +68,17 @@ fn send(from: &UdpSocket, to: SocketAddr, text: &[u8]) {
 #[track_caller]
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 65_536];
-    let (bytes, from) = socket.recv_from(&mut buffer).expect("a packet in time");
-    buffer.truncate(bytes);
-    (buffer, from)
+    loop {
+        match socket.recv_from(&mut buffer) {
+            // The process was stopped for a moment: a wait with a time-out ends then.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => {
+                let (bytes, from) = result.expect("a packet in time");
+                buffer.truncate(bytes);
+                return (buffer, from);
+            }
+        }
+    }
 }
 
 /// Waits until it is so.
@@ -76,6 +87,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < WATCHDOG, "{what}: not within {WATCHDOG:?}");
-        thread::yield_now();
+        // Not at full speed: what is waited for needs a processor too.
+        thread::park_timeout(Duration::from_millis(1));
     }
 }
