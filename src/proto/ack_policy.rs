@@ -16,6 +16,9 @@ const ACKS_PER_ROUND: u64 = 8;
 const DELAYS_PER_ROUND: u32 = 4;
 /// Bytes that one acknowledgement covers at most.
 const MAX_BYTES: u64 = 128 * 1024;
+/// On a path shorter than this a round trip is the time in which threads wake each other, and each acknowledgement wakes
+/// three: half as many do there.
+const SHORT_RTT: Duration = Duration::from_millis(1);
 /// A shorter delay would only measure how threads are scheduled.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
@@ -47,7 +50,8 @@ impl AckPolicy {
 
     /// A new request, when the window or the path have changed by more than a factor of two.
     pub fn poll(&mut self, window: u64, packet_bytes: u64, smoothed_rtt: Duration) -> Option<Request> {
-        let bytes = (window / ACKS_PER_ROUND).min(MAX_BYTES);
+        let scale = if smoothed_rtt < SHORT_RTT { 2 } else { 1 };
+        let bytes = (scale * window / ACKS_PER_ROUND).min(scale * MAX_BYTES);
         let wanted = Request {
             packets: (bytes / packet_bytes).max(1),
             max_delay: (smoothed_rtt / DELAYS_PER_ROUND).clamp(MIN_DELAY, MAX_ACK_DELAY),
@@ -103,6 +107,19 @@ mod tests {
             Some(109)
         );
         assert_eq!(policy.poll(1 << 40, 1200, LONG), None);
+    }
+
+    #[test]
+    fn within_a_machine_four_in_a_round_are_enough() {
+        let mut policy = AckPolicy::new(MAX_ACK_DELAY);
+        assert_eq!(
+            policy.poll(400 * 1200, 1200, SHORT).map(|request| request.packets),
+            Some(100)
+        );
+        assert_eq!(
+            policy.poll(1 << 30, 1200, SHORT).map(|request| request.packets),
+            Some(218)
+        );
     }
 
     #[test]

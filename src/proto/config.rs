@@ -1,5 +1,6 @@
 //! What the core is told when it starts: our options, and the facts that the handshake settled.
 
+use super::pmtu::BASE_BYTES;
 use crate::wire::packet::{ConnectionId, ShortForm};
 use std::time::Duration;
 
@@ -28,8 +29,11 @@ pub struct Config {
     pub max_window: u64,
     /// Name of the congestion controller; see [`super::congestion::by_name`].
     pub congestion: String,
-    /// Size in bytes of full packets.
+    /// Size in bytes of full packets, which the path is known to carry.
     pub packet_bytes: usize,
+    /// Full packets may become as large as this, in bytes, where a search finds that the path carries them. There is no
+    /// search if it is not more than `packet_bytes`.
+    pub max_packet_bytes: usize,
     /// Sends small writes at once instead of waiting for full packets while data is in flight.
     pub nodelay: bool,
 }
@@ -42,8 +46,9 @@ impl Default for Config {
             max_ack_delay: MAX_ACK_DELAY,
             initial_window: INITIAL_WINDOW,
             max_window: MAX_WINDOW,
-            congestion: "new-reno".into(),
-            packet_bytes: 1200,
+            congestion: "bbr".into(),
+            packet_bytes: BASE_BYTES,
+            max_packet_bytes: BASE_BYTES,
             nodelay: true,
         }
     }

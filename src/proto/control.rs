@@ -206,6 +206,10 @@ impl ControlFrames {
 
     /// Writes what waits, as far as it fits, into packet `pn`.
     pub fn write_frames(&mut self, pn: u64, builder: &mut PacketBuilder<'_>) {
+        // Packets of a bulk transfer have none, and there are many of these.
+        if !self.is_pending() {
+            return;
+        }
         for (index, control) in Control::ORDER.into_iter().enumerate() {
             if self.pending.has(control) && builder.write_control(control, &self.frame(control)) {
                 self.pending = self.pending & !control;

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// but a peer whose packets were lost has backed off beyond that, and would not learn that all is well.
 const CLOSE_REPEATS: u32 = 3;
 
+/// How long a close that must go out at once may wait for its carrier.
+const LAST_WORD: Duration = Duration::from_millis(1);
+
 /// Longest wait before the first repeat.
 pub const LONGEST_CLOSE_WAIT: Duration = Duration::from_millis(300);
 
@@ -100,11 +103,17 @@ impl SendHalf {
         self.close_if_complete(now);
     }
 
-    /// Aborts, and says nothing more to a peer that does not answer.
+    /// Aborts, and says nothing more to a peer that does not answer. A close that has not gone out yet still does, once.
     pub fn leave(&mut self, now: Instant) {
         self.abort(now);
-        self.life.close_for_good();
         self.timers.clear();
+        match &self.life {
+            Life::Closing(closing) if closing.due => {
+                self.life = Life::Draining(closing.clone());
+                self.timers.set(Timer::Close, Some(now + LAST_WORD));
+            }
+            _ => self.life.close_for_good(),
+        }
     }
 
     /// The peer knows nothing of this connection any more: it is over, without a word (RFC 9000, section 10.3.1).
@@ -255,7 +264,8 @@ impl SendHalf {
         let close = closing.close.clone();
         self.skip_number();
         let mut builder = PacketBuilder::new(
-            &mut buffer[..self.packet_bytes],
+            // Small: a path that has shrunk must carry it too, and every caller has room for it.
+            &mut buffer[..self.pmtu.base()],
             &self.header,
             self.next_pn,
             self.detector.largest_acked(),
@@ -268,7 +278,7 @@ impl SendHalf {
             reason: close.reason.as_bytes(),
         });
         let built = builder.finish();
-        self.note_sent(&built, now);
+        self.note_sent(&built, self.ecn.is_marking(), now);
         if matches!(self.life, Life::Draining(_)) {
             self.life.close_for_good();
         }

@@ -5,10 +5,21 @@
 
 use std::time::{Duration, Instant};
 
-/// A window consumed within two round trips is too small. Round trips shorter than this count as this long: on
-/// loopback the real ones are a few microseconds, while the time that threads take to be woken is not. Windows of 512 KiB
-/// to 1 MiB are as fast there as larger ones, which only cost memory; below that the threads wait for each other.
-const MIN_RTT_FLOOR: Duration = Duration::from_micros(100);
+/// A window that holds less than is read in so many round trips is too small, on any path.
+const ROUND_TRIPS: u32 = 2;
+/// On a long path it must hold so many more. One round trip passes until the peer hears of a limit, and in that time a peer
+/// that doubles its rate needs two of ours. A lost packet holds up all that comes behind it for one round trip more, and
+/// that each time that it is lost again: at 10 % of losses some packet of a window is lost three times in a row.
+const MORE_ROUND_TRIPS: u32 = 8;
+/// What is no long path: there a window waits for threads rather than for packets, and a larger one only costs memory.
+const SHORT_RTT: Duration = Duration::from_millis(2);
+/// The pace is measured over so many round trips: a shorter time would take what comes in a lump, behind a lost packet, for
+/// the pace.
+const EPOCH_ROUND_TRIPS: u32 = 2;
+/// Round trips shorter than this count as this long: on loopback the real ones are a few microseconds, while the time that
+/// threads take to be woken is not. Windows of 512 KiB to 1 MiB are as fast there as larger ones, which only cost memory;
+/// below that the threads wait for each other.
+const MIN_RTT_FLOOR: Duration = Duration::from_micros(200);
 
 /// The receive window of one stream.
 #[derive(Debug)]
@@ -39,12 +50,20 @@ impl RecvWindow {
         self.read + self.window >= self.advertised + self.window / 4
     }
 
-    /// Whether [`RecvWindow::next_limit`] would double the window now, if it may.
-    pub fn wants_to_grow(&self, now: Instant, min_rtt: Duration) -> bool {
-        self.epoch.is_some_and(|(since, read_then)| {
-            self.read - read_then >= self.window
-                && now.saturating_duration_since(since) <= 2 * min_rtt.max(MIN_RTT_FLOOR)
-        })
+    /// The window that [`RecvWindow::next_limit`] would choose now, if it may, in bytes.
+    pub fn wanted(&self, now: Instant, min_rtt: Duration) -> u64 {
+        let Some((since, read_then)) = self.epoch else {
+            return self.window;
+        };
+        let round_trip = min_rtt.max(MIN_RTT_FLOOR);
+        let took = now.saturating_duration_since(since).max(EPOCH_ROUND_TRIPS * round_trip);
+        let held = ROUND_TRIPS * round_trip + MORE_ROUND_TRIPS * round_trip.saturating_sub(SHORT_RTT);
+        let needed = u128::from(self.read - read_then) * held.as_nanos() / took.as_nanos();
+        let mut window = self.window;
+        while u128::from(window) < needed {
+            window = window.saturating_mul(2);
+        }
+        window
     }
 
     /// From now on the window grows to `max` bytes, and does not shrink.
@@ -55,13 +74,10 @@ impl RecvWindow {
     /// Tunes the window and moves the limit: the absolute offset up to which the peer may send. `min_rtt` is the
     /// lowest round-trip time known, not the smoothed one: queueing would feed the window that causes it.
     pub fn next_limit(&mut self, now: Instant, min_rtt: Duration) -> u64 {
-        let (since, read_then) = *self.epoch.get_or_insert((now, self.read));
-        if self.read - read_then >= self.window {
-            if now.saturating_duration_since(since) <= 2 * min_rtt.max(MIN_RTT_FLOOR) {
-                self.window = (self.window * 2).min(self.max_window);
-            }
-            self.epoch = Some((now, self.read));
-        } else if now.saturating_duration_since(since) > 2 * min_rtt.max(MIN_RTT_FLOOR) {
+        let (since, _) = *self.epoch.get_or_insert((now, self.read));
+        self.window = self.wanted(now, min_rtt).min(self.max_window).max(self.window);
+        let epoch = EPOCH_ROUND_TRIPS * min_rtt.max(MIN_RTT_FLOOR);
+        if now.saturating_duration_since(since) >= epoch {
             self.epoch = Some((now, self.read));
         }
         self.advertised = self.advertised.max(self.read + self.window);
@@ -97,7 +113,7 @@ impl RecvWindow {
 mod tests {
     use super::*;
 
-    const RTT: Duration = Duration::from_millis(10);
+    const RTT: Duration = Duration::from_millis(100);
 
     /// Reads `bytes` in steps, `pause` apart, and tells every limit that is due.
     fn read(window: &mut RecvWindow, now: &mut Instant, bytes: u64, step: u64, pause: Duration) {
@@ -131,16 +147,37 @@ mod tests {
     }
 
     #[test]
-    fn a_window_consumed_within_two_round_trips_doubles_up_to_its_cap() {
+    fn a_window_that_holds_few_round_trips_grows_up_to_its_cap() {
         let (mut window, mut now) = (RecvWindow::new(1000, 4000), start());
         read(&mut window, &mut now, 40_000, 250, RTT / 4);
         assert_eq!(window.window(), 4000);
     }
 
     #[test]
+    fn a_window_holds_ten_round_trips_but_no_more_than_twice_that() {
+        let (mut window, mut now) = (RecvWindow::new(1000, 1 << 30), start());
+        // 4000 bytes in each round trip.
+        read(&mut window, &mut now, 4_000_000, 100, RTT / 40);
+        assert!((40_000..=80_000).contains(&window.window()), "{}", window.window());
+    }
+
+    #[test]
+    fn on_a_short_path_it_holds_two() {
+        let (mut window, mut now) = (RecvWindow::new(1000, 1 << 30), start());
+        let rtt = Duration::from_millis(1);
+        for _ in 0..10_000 {
+            now += rtt / 40;
+            if window.consumed(100) {
+                window.next_limit(now, rtt);
+            }
+        }
+        assert!((8000..=16_000).contains(&window.window()), "{}", window.window());
+    }
+
+    #[test]
     fn a_slow_reader_does_not_grow_the_window() {
         let (mut window, mut now) = (RecvWindow::new(1000, 4000), start());
-        read(&mut window, &mut now, 40_000, 250, RTT);
+        read(&mut window, &mut now, 40_000, 250, 4 * RTT);
         assert_eq!(window.window(), 1000);
     }
 

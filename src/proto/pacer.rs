@@ -62,9 +62,15 @@ impl Pacer {
         self.credit = self.credit.max(self.initial_burst());
     }
 
+    /// Size of a full packet in bytes.
+    pub fn mtu(&self) -> u64 {
+        self.mtu
+    }
+
     /// The size of a full packet changed.
     pub fn on_mtu_change(&mut self, mtu: u64) {
         self.mtu = mtu;
+        self.credit = self.credit.min(self.credit_limit().max(self.initial_burst()));
     }
 
     /// Whether `bytes` may go out now.

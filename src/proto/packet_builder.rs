@@ -54,6 +54,8 @@ pub struct Built {
     pub contents: Contents,
     /// It wants an acknowledgement.
     pub ack_eliciting: bool,
+    /// It is a probe for the path MTU.
+    pub is_mtu_probe: bool,
 }
 
 /// See the module.
@@ -66,6 +68,7 @@ pub struct PacketBuilder<'a> {
     tag_bytes: usize,
     contents: Contents,
     ack_eliciting: bool,
+    is_mtu_probe: bool,
 }
 
 impl<'a> PacketBuilder<'a> {
@@ -91,6 +94,7 @@ impl<'a> PacketBuilder<'a> {
             tag_bytes: header.tag_bytes,
             contents: Contents::default(),
             ack_eliciting: false,
+            is_mtu_probe: false,
         }
     }
 
@@ -154,12 +158,14 @@ impl<'a> PacketBuilder<'a> {
     /// Writes a STREAM frame; `fill` copies its payload.
     pub fn write_stream(&mut self, channel: u64, range: StreamRange, fill: impl FnOnce(&mut [u8])) {
         let len = range.len as usize;
-        frame::encode_stream_header(&mut self.writer, channel, range.offset, len, range.fin);
-        fill(&mut self.writer.spare_mut()[..len]);
-        self.writer.advance(len);
+        // Before the payload: what is noted here is read back as soon as the packet is finished, and would wait in the
+        // processor until all stores before it have reached the cache.
         let slot = self.contents.streams.iter_mut().find(|slot| slot.is_none());
         *slot.expect("stream_room() said that there is a slot") = Some(range);
         self.ack_eliciting = true;
+        frame::encode_stream_header(&mut self.writer, channel, range.offset, len, range.fin);
+        fill(&mut self.writer.spare_mut()[..len]);
+        self.writer.advance(len);
     }
 
     /// Ends the packet; frames of fewer than four bytes are padded.
@@ -175,7 +181,15 @@ impl<'a> PacketBuilder<'a> {
             pn_bytes: self.header_bytes - self.pn_offset,
             contents: self.contents,
             ack_eliciting: self.ack_eliciting,
+            is_mtu_probe: self.is_mtu_probe,
         }
+    }
+
+    /// Makes it a probe for the path MTU, which fills the buffer (RFC 8899, section 4.1).
+    pub fn probe_mtu(&mut self) {
+        self.write(&Frame::Ping);
+        self.pad(self.room());
+        self.is_mtu_probe = true;
     }
 
     /// Adds `bytes` of PADDING, or as many as fit.

@@ -4,6 +4,7 @@
 //! 13.2.
 
 use super::control_limit::ControlLimit;
+use super::ecn::{self, Mark};
 use super::path::PathId;
 use super::reassembler::Reassembler;
 use super::update::{Close, PathSeen, Update};
@@ -37,6 +38,8 @@ pub struct Opened<'a> {
     pub port_only: bool,
     /// Its size on the wire, in bytes.
     pub bytes: u64,
+    /// Its ECN mark, if there was one and the carrier shows it.
+    pub mark: Option<Mark>,
 }
 
 /// Limits of the receiving half that do not change.
@@ -72,6 +75,7 @@ pub struct RecvHalf {
     done: bool,
     active_path: PathId,
     control_limit: ControlLimit,
+    marks: ecn::Received,
 }
 
 impl RecvHalf {
@@ -87,6 +91,7 @@ impl RecvHalf {
             done: false,
             active_path: rules.path,
             control_limit: ControlLimit::default(),
+            marks: ecn::Received::default(),
         }
     }
 
@@ -149,11 +154,18 @@ impl RecvHalf {
         }
     }
 
+    /// Adds how often marks were seen. After the last packet of a batch: before an ACK can be sent, and not for each.
+    pub fn tell_marks(&self, update: &mut Update) {
+        update.ecn = self.marks.counts();
+    }
+
     fn note_received(&mut self, packet: &Opened<'_>, ack_eliciting: bool, update: &mut Update) {
         let pn = packet.pn;
+        // What is acknowledged is counted, and nothing else: the peer compares.
+        let is_news = self.marks.note(packet.mark);
         if ack_eliciting {
             // RFC 9000, section 13.2.1: at once when out of order.
-            update.out_of_order |= self.largest.map_or(pn != 0, |largest| pn != largest + 1);
+            update.out_of_order |= is_news || self.largest.map_or(pn != 0, |largest| pn != largest + 1);
             update.ack_eliciting += 1;
         }
         update.received.insert_one(pn);

@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use super::chunk::Chunk;
 use super::range_set::RangeSet;
 
 /// Acknowledged chunks kept for [`SendBuffer::poll_recycled`]; more than that are dropped.
@@ -52,13 +53,14 @@ enum Fin {
     Discarded,
 }
 
+/// A chunk in its place.
 #[derive(Debug)]
-struct Chunk {
+struct Placed {
     start: u64,
-    bytes: Vec<u8>,
+    bytes: Chunk,
 }
 
-impl Chunk {
+impl Placed {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
@@ -67,7 +69,7 @@ impl Chunk {
 /// The sending side's memory of one stream.
 #[derive(Debug, Default)]
 pub struct SendBuffer {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<Placed>,
     recycled: Vec<Vec<u8>>,
     /// Index of the chunk that holds the range taken last: the next copy starts there or one later.
     cursor: usize,
@@ -90,14 +92,15 @@ impl SendBuffer {
     /// every chunk after [`Self::discard`].
     ///
     /// Panics after [`Self::finish`]: the final size is fixed then (RFC 9000 section 4.5).
-    pub fn push(&mut self, chunk: Vec<u8>) {
+    pub fn push(&mut self, chunk: impl Into<Chunk>) {
+        let chunk = chunk.into();
         if chunk.is_empty() || self.fin == Fin::Discarded {
             return self.recycle(chunk);
         }
         assert!(self.fin == Fin::Open, "no bytes follow the FIN");
         let start = self.end_offset;
         self.end_offset += chunk.len() as u64;
-        self.chunks.push_back(Chunk { start, bytes: chunk });
+        self.chunks.push_back(Placed { start, bytes: chunk });
     }
 
     /// The application is done: the FIN stands at [`Self::end_offset`].
@@ -275,7 +278,7 @@ impl SendBuffer {
         }
     }
 
-    /// A fully acknowledged chunk, cleared, its capacity kept.
+    /// The memory of a fully acknowledged copy, cleared, its capacity kept.
     pub fn poll_recycled(&mut self) -> Option<Vec<u8>> {
         self.recycled.pop()
     }
@@ -288,10 +291,14 @@ impl SendBuffer {
         self.lost.shrink_to_fit();
     }
 
-    fn recycle(&mut self, mut chunk: Vec<u8>) {
-        if self.recycled.len() < MAX_RECYCLED && chunk.capacity() > 0 {
-            chunk.clear();
-            self.recycled.push(chunk);
+    /// What was given away is dropped.
+    fn recycle(&mut self, chunk: Chunk) {
+        if let Chunk::Copied(mut bytes) = chunk
+            && self.recycled.len() < MAX_RECYCLED
+            && bytes.capacity() > 0
+        {
+            bytes.clear();
+            self.recycled.push(bytes);
         }
     }
 
@@ -346,6 +353,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::chunk::Given;
 
     const NO_LIMIT: u64 = u64::MAX;
 
@@ -363,7 +371,12 @@ mod tests {
 
     fn push(buffer: &mut SendBuffer, size: usize) {
         let start = buffer.end_offset();
-        buffer.push((start..start + size as u64).map(pattern).collect());
+        let bytes: Vec<u8> = (start..start + size as u64).map(pattern).collect();
+        if size.is_multiple_of(3) {
+            buffer.push(Chunk::Given(Given::new(bytes)));
+        } else {
+            buffer.push(bytes);
+        }
     }
 
     fn range(offset: u64, len: u32, fin: bool) -> StreamRange {

@@ -10,30 +10,40 @@
 
 use super::ack_policy::AckPolicy;
 use super::ack_tracker::AckTracker;
+use super::chunk::Chunk;
 use super::config::{Config, Settled};
 use super::congestion::delivery_rate::Estimator;
 use super::congestion::{self, AckEvent, Controller, LossEvent, SpuriousLossEvent};
 use super::control::{Control, ControlFrames};
+use super::ecn;
 use super::ending::{Ended, Life};
 use super::loss::{Detector, Fired, Outcome};
 use super::pacer::Pacer;
 use super::packet_builder::{Contents, Header};
 use super::path::{Moved, PathId, Paths};
+use super::pmtu::Pmtu;
 use super::rtt::{INITIAL_RTT, Rtt};
 use super::send_buffer::SendBuffer;
 use super::timer::{Timer, Timers};
-use super::update::Update;
+use super::update::{AckHead, Update};
 use crate::wire::frame::close_code;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
 /// Bounds of what the application may have written and the peer not acknowledged, in bytes. In between it follows
-/// twice what may be in flight, so that a window full can be in flight while the next is being written.
+/// twice what may be in flight, so that a window full can be in flight while the next is being written, or [`SHORT_READY`] of it.
 const SEND_BUFFER: std::ops::RangeInclusive<u64> = 256 * 1024..=64 * 1024 * 1024;
 /// A packet number is skipped once in this many packets on average, so that a peer that acknowledges what it never
 /// received is found out (RFC 9000, section 21.4).
 const SKIP_ONCE_IN: u64 = 500;
+/// A path within a machine, or one switch away.
+const SHORT_RTT: Duration = Duration::from_millis(1);
+/// What may be ready to be sent on such a path beside what is in flight, in bytes.
+const SHORT_READY: u64 = 512 * 1024;
+/// No thread sleeps as short as it would have to, to pace packets on a path so short and so fast (2 Gbit/s). There the window
+/// spreads them.
+const UNPACED_BYTES_PER_SEC: u64 = 250_000_000;
 /// Packets that a probe time-out may send (RFC 9002, section 6.2.4).
 const MAX_PROBES: usize = 2;
 
@@ -46,7 +56,7 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Payload bytes sent again.
     pub retransmitted_bytes: u64,
-    /// Packets declared lost.
+    /// Packets declared lost, probes for the path MTU not counted.
     pub lost_packets: u64,
     /// Packets declared lost and acknowledged later.
     pub spurious_losses: u64,
@@ -77,7 +87,7 @@ pub struct SendHalf {
     pub(super) header: Header,
     pub(super) peer_max_ack_delay: Duration,
     pub(super) idle_timeout: Duration,
-    pub(super) packet_bytes: usize,
+    pub(super) pmtu: Pmtu,
     pub(super) rng: ChaCha8Rng,
     pub(super) next_pn: u64,
     pub(super) skip_at: u64,
@@ -93,6 +103,7 @@ pub struct SendHalf {
     pub(super) control: ControlFrames,
     pub(super) acks: AckTracker,
     ack_policy: AckPolicy,
+    pub(super) ecn: ecn::Validation,
     pub(super) paths: Paths,
     pub(super) timers: Timers,
     pub(super) probes: u32,
@@ -110,7 +121,11 @@ impl SendHalf {
     /// Starts after the handshake, on the path that the handshake used. `None` if the congestion controller has no
     /// such name.
     pub fn new(config: Config, settled: &Settled, path: PathId, now: Instant) -> Option<Self> {
-        let packet_bytes = config.packet_bytes.min(settled.peer_max_packet);
+        let pmtu = Pmtu::new(
+            config.packet_bytes.min(settled.peer_max_packet),
+            config.max_packet_bytes.min(settled.peer_max_packet),
+        );
+        let packet_bytes = pmtu.current();
         let mut rtt = Rtt::new(INITIAL_RTT);
         if let Some(sample) = settled.rtt {
             rtt.update(sample, Duration::ZERO);
@@ -130,7 +145,7 @@ impl SendHalf {
             header,
             peer_max_ack_delay: settled.peer_max_ack_delay,
             idle_timeout: settled.idle_timeout,
-            packet_bytes,
+            pmtu,
             rng: ChaCha8Rng::seed_from_u64(settled.seed),
             next_pn: 0,
             skip_at: 0,
@@ -146,6 +161,7 @@ impl SendHalf {
             control,
             acks: AckTracker::new(config.max_ack_delay),
             ack_policy: AckPolicy::new(settled.peer_max_ack_delay),
+            ecn: ecn::Validation::default(),
             paths: Paths::new(path),
             timers: Timers::default(),
             probes: 0,
@@ -189,10 +205,20 @@ impl SendHalf {
             .controller
             .window()
             .min(self.detector.bytes_in_flight() + self.credit());
+        // What was sent is held until the first byte of it is acknowledged: behind a packet that is lost again and again that
+        // is more than is in flight.
+        let held = self.buffer.sent_offset() - self.buffer.acked_offset();
+        // What is sent next must be there by then. Within a machine an application is woken in time for less than a window,
+        // and less stays in the cache.
+        let ready = if self.is_short() {
+            usable.min(SHORT_READY)
+        } else {
+            usable
+        };
         Progress {
             acked_offset: self.buffer.acked_offset(),
             unacked_bytes: self.buffer.unacked_bytes(),
-            buffer_limit: (2 * usable).clamp(*SEND_BUFFER.start(), *SEND_BUFFER.end()),
+            buffer_limit: (usable.max(held) + ready).clamp(*SEND_BUFFER.start(), *SEND_BUFFER.end()),
             finished: self.buffer.is_finished(),
             consumed: self.peer_consumed,
             stopped: self.stopped,
@@ -239,9 +265,32 @@ impl SendHalf {
         self.buffer.has_lost() || self.buffer.end_offset() > self.buffer.sent_offset()
     }
 
+    /// More to send would be sent at once, or the peer be told that it must wait. If not, an acknowledgement, credit or
+    /// the pacer come first.
+    pub fn is_hungry(&self) -> bool {
+        let in_flight = self.detector.bytes_in_flight();
+        let has_window = in_flight == 0 || in_flight + self.packet_bytes() as u64 <= self.controller.window();
+        !self.has_unsent() || (self.pacing_until.is_none() && has_window && self.credit() > 0)
+    }
+
     /// Size in bytes of full packets.
     pub fn packet_bytes(&self) -> usize {
-        self.packet_bytes
+        self.pmtu.current()
+    }
+
+    /// Size in bytes of the largest packet that may ever be built: full packets may become as large.
+    pub fn largest_packet_bytes(&self) -> usize {
+        self.pmtu.max()
+    }
+
+    /// Packet sizes that worked and then did not any more.
+    pub fn mtu_black_holes(&self) -> u64 {
+        self.pmtu.black_holes()
+    }
+
+    /// What is known of ECN marks on the path.
+    pub fn ecn(&self) -> &ecn::Validation {
+        &self.ecn
     }
 
     /// The path that packets take.
@@ -277,7 +326,7 @@ impl SendHalf {
     // --- Commands of the application.
 
     /// Takes bytes to send.
-    pub fn write(&mut self, chunk: Vec<u8>) {
+    pub fn write(&mut self, chunk: impl Into<Chunk>) {
         if self.stopped.is_none() && self.life.is_open() {
             self.buffer.push(chunk);
         }
@@ -314,7 +363,7 @@ impl SendHalf {
         self.config.nodelay = nodelay;
     }
 
-    /// A fully acknowledged chunk, empty, to be filled again.
+    /// The memory of a fully acknowledged copy, empty, to be filled again.
     pub fn poll_recycled(&mut self) -> Option<Vec<u8>> {
         self.buffer.poll_recycled()
     }
@@ -371,6 +420,7 @@ impl SendHalf {
     fn handle_acks(&mut self, now: Instant, update: &Update) {
         for (head, ranges) in update.acks.iter() {
             let ack_delay = head.ack_delay.min(self.peer_max_ack_delay);
+            let largest_before = self.detector.largest_acked();
             let result = self.detector.on_ack(
                 head.received_at,
                 ranges.iter().cloned(),
@@ -383,14 +433,18 @@ impl SendHalf {
                 self.close(now, close_code::PROTOCOL_VIOLATION, reason);
                 return;
             }
-            self.settle(head.received_at);
+            let advances = self.detector.largest_acked() > largest_before;
+            self.settle(head.received_at, Some((head, advances)));
         }
     }
 
-    /// Tells everybody what became of packets.
-    fn settle(&mut self, at: Instant) {
+    /// Tells everybody what became of packets, by an ACK frame (and whether it is the newest) or by time.
+    fn settle(&mut self, at: Instant, ack: Option<(&AckHead, bool)>) {
         let mut outcome = std::mem::take(&mut self.outcome);
+        let mut marked_acked = 0;
         for (pn, packet) in &outcome.acked {
+            marked_acked += u64::from(packet.is_marked && self.ecn.is_of_this_path(*pn));
+            self.pmtu.on_acked(*pn, packet.size_bytes as usize);
             let contents = &packet.contents;
             for range in contents.streams.iter().flatten() {
                 self.buffer.acked(*range);
@@ -402,21 +456,35 @@ impl SendHalf {
                 self.acks.acked(largest);
             }
         }
+        let mut marked_lost = 0;
         for (pn, packet) in &outcome.lost {
+            marked_lost += u64::from(packet.is_marked && self.ecn.is_of_this_path(*pn));
+            self.pmtu.on_lost(*pn, packet.size_bytes as usize);
             for range in packet.contents.streams.iter().flatten() {
                 self.buffer.lost(*range);
             }
             self.control.lost(*pn, packet.contents.control);
         }
-        self.counters.lost_packets += outcome.lost.len() as u64;
+        self.counters.lost_packets += outcome.lost_pkts;
         self.counters.spurious_losses += outcome.spurious;
-        self.inform_controller(at, &outcome);
+        let is_marked = ack.is_some_and(|(head, advances)| self.ecn.on_ack(head.ecn, marked_acked, advances));
+        self.inform_controller(at, &outcome, is_marked);
+        if let Some((pkts, earliest_sent_at)) = self.ecn.on_lost(marked_lost) {
+            self.controller.on_spurious_loss(&SpuriousLossEvent {
+                now: at,
+                pkts,
+                earliest_sent_at,
+            });
+            self.pacer.set_rate(self.pacing_rate());
+        }
+        self.pmtu.suspect_a_black_hole();
+        self.follow_pmtu();
         self.ask_for_acks();
         outcome.clear();
         self.outcome = outcome;
     }
 
-    fn inform_controller(&mut self, now: Instant, outcome: &Outcome<Contents>) {
+    fn inform_controller(&mut self, now: Instant, outcome: &Outcome<Contents>, is_marked: bool) {
         let bytes_in_flight = self.detector.bytes_in_flight();
         if let Some(earliest_sent_at) = outcome.earliest_spurious_sent_at {
             self.controller.on_spurious_loss(&SpuriousLossEvent {
@@ -430,12 +498,16 @@ impl SendHalf {
                 now,
                 largest_lost_sent_at,
                 lost_bytes: outcome.lost_bytes,
-                lost_pkts: outcome.lost.len() as u64,
+                lost_pkts: outcome.lost_pkts,
                 bytes_in_flight,
                 persistent_congestion: outcome.persistent_congestion,
             });
         }
+        self.estimator.on_lost(outcome.lost_bytes);
         if let Some(largest_acked_sent_at) = outcome.largest_acked_sent_at {
+            if is_marked {
+                self.controller.on_ecn_ce(now, largest_acked_sent_at);
+            }
             let app_limited = !self.used_its_window(bytes_in_flight, outcome);
             let rate = self.estimator.on_ack(now, outcome.deliveries(), self.rtt.min_rtt());
             self.controller.on_ack(&AckEvent {
@@ -449,12 +521,40 @@ impl SendHalf {
                 lost_bytes: outcome.lost_bytes,
             });
         }
-        self.pacer.set_rate(self.controller.pacing_rate(&self.rtt));
+        self.pacer.set_rate(self.pacing_rate());
+    }
+
+    /// What the controller says, in bytes per second; `u64::MAX` where pacing would only cost wake-ups.
+    pub fn pacing_rate(&self) -> u64 {
+        let rate = self.controller.pacing_rate(&self.rtt);
+        if self.is_short() && rate > UNPACED_BYTES_PER_SEC {
+            return u64::MAX;
+        }
+        rate
+    }
+
+    fn is_short(&self) -> bool {
+        self.rtt.has_sample() && self.rtt.smoothed_rtt() < SHORT_RTT
+    }
+
+    /// Our own system says that a packet of `bytes` is too large for it. The packet itself counts as lost in its time.
+    pub fn handle_oversize(&mut self, bytes: usize) {
+        self.pmtu.on_oversize(bytes);
+        self.follow_pmtu();
+    }
+
+    /// Tells those who reckon in full packets, when their size has changed.
+    fn follow_pmtu(&mut self) {
+        let bytes = self.pmtu.current() as u64;
+        if self.pacer.mtu() != bytes {
+            self.controller.on_mtu_change(bytes);
+            self.pacer.on_mtu_change(bytes);
+        }
     }
 
     /// Tells the peer how often we want to hear from it, and reckons with its delay once it knows.
     fn ask_for_acks(&mut self) {
-        let (window, packet_bytes) = (self.controller.window(), self.packet_bytes as u64);
+        let (window, packet_bytes) = (self.controller.window(), self.packet_bytes() as u64);
         if let Some(request) = self.ack_policy.poll(window, packet_bytes, self.rtt.smoothed_rtt()) {
             self.control
                 .ack_frequency(request.packets, request.max_delay.as_micros() as u64);
@@ -473,7 +573,7 @@ impl SendHalf {
         if window < self.controller.ssthresh() {
             2 * before >= window
         } else {
-            before + 2 * self.packet_bytes as u64 >= window
+            before + 2 * self.packet_bytes() as u64 >= window
         }
     }
 
@@ -510,9 +610,12 @@ impl SendHalf {
             && let Some(moved) = self.paths.handle_response(path, data)
         {
             self.detector.on_path_change();
+            self.ecn.on_path_change(self.next_pn);
             if moved == Moved::Elsewhere {
                 // RFC 9000, section 9.4: nothing is known of the new path.
                 self.rtt.reset();
+                self.pmtu.reset();
+                self.follow_pmtu();
                 self.controller.reset(now);
             }
         }
@@ -552,7 +655,7 @@ impl SendHalf {
 
     fn handle_loss_timeout(&mut self, now: Instant) {
         match self.detector.on_timeout(now, &mut self.rtt, &mut self.outcome) {
-            Fired::LossDetected => self.settle(now),
+            Fired::LossDetected => self.settle(now, None),
             Fired::Probe { count } => {
                 self.counters.probe_timeouts += 1;
                 self.probes = count;
@@ -597,8 +700,8 @@ impl SendHalf {
         self.set_timers(until);
     }
 
-    /// Sets every deadline anew.
-    pub(super) fn set_timers(&mut self, now: Instant) {
+    /// Sets every deadline anew. Once for all packets of a batch, for it costs as much as to build one.
+    pub fn set_timers(&mut self, now: Instant) {
         if !self.life.is_open() {
             return;
         }

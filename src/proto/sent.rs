@@ -22,6 +22,10 @@ const MAX_NOT_IN_FLIGHT: usize = 128;
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that is true of a packet"
+)]
 pub struct Packet<C> {
     /// When it was handed to the subsystem.
     pub time_sent: Instant,
@@ -31,6 +35,10 @@ pub struct Packet<C> {
     pub ack_eliciting: bool,
     /// Whether it counts against the congestion window.
     pub in_flight: bool,
+    /// A probe for the path MTU: its loss says nothing of congestion (RFC 9000, section 14.4).
+    pub is_mtu_probe: bool,
+    /// It was sent as ECT(0) (RFC 9000, section 13.4).
+    pub is_marked: bool,
     /// What it carried: the caller's tokens.
     pub contents: C,
     /// Snapshot for the delivery rate.
@@ -210,6 +218,10 @@ impl<C> SentPackets<C> {
     /// Takes a packet out as lost and remembers its number.
     pub fn take_lost(&mut self, packet_number: u64, time_lost: Instant) -> Option<Packet<C>> {
         let packet = self.take(packet_number)?;
+        if packet.is_mtu_probe {
+            // Nobody was told of its loss, so there is nothing to undo.
+            return Some(packet);
+        }
         if self.lost.len() == MAX_LOST {
             self.lost.pop_front();
         }
@@ -295,12 +307,16 @@ mod tests {
             size_bytes,
             ack_eliciting: in_flight,
             in_flight,
+            is_mtu_probe: false,
+            is_marked: false,
             contents: 0,
             rate: delivery_rate::Sent {
                 delivered: 0,
                 delivered_at: time_sent,
                 first_sent_at: time_sent,
                 app_limited: false,
+                lost: 0,
+                in_flight: 0,
             },
         }
     }

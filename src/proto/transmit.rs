@@ -1,6 +1,7 @@
 //! Puts the next packet together: what may be sent now, in which order, and what must be remembered of it.
 
 use super::control::CHANNEL;
+use super::ecn::State;
 use super::ending::Life;
 use super::packet_builder::{Built, PacketBuilder};
 use super::path::{PathFrame, PathId};
@@ -32,7 +33,8 @@ pub struct Transmit {
 
 impl SendHalf {
     /// Writes the next packet to the start of `buffer`, which must hold [`SendHalf::packet_bytes`]. Call until
-    /// `None`; then either nothing is left to send, or [`SendHalf::next_paced`] says when to come back.
+    /// `None`; then either nothing is left to send, or [`SendHalf::next_paced`] says when to come back. After a batch call
+    /// [`SendHalf::set_timers`]: what was sent moves deadlines.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         self.pacing_until = None;
         match self.life {
@@ -40,8 +42,7 @@ impl SendHalf {
             Life::Closed(_) => return None,
             Life::Closing(_) | Life::Draining(_) => return self.poll_close(now, buffer),
         }
-        let packet_bytes = self.packet_bytes;
-        let buffer = &mut buffer[..packet_bytes];
+        let buffer = &mut buffer[..self.next_packet_bytes()];
         let ack_due = self.acks.is_due(now);
         let wants = self.wants_to_send();
         let may = wants && self.may_send(now);
@@ -75,9 +76,31 @@ impl SendHalf {
             // Nothing was left to probe with.
             self.probes = 0;
         }
-        self.note_sent(&built, now);
-        self.set_timers(now);
+        self.note_sent(&built, self.ecn.is_marking(), now);
         Some(transmit(&built, self.paths.active()))
+    }
+
+    /// The packets of [`SendHalf::poll_transmit`] to come go out together, and have one ECN mark. Returns whether it is
+    /// ECT(0), not none; packets of the other polls have none.
+    ///
+    /// None before the first acknowledgement: what comes during the handshake may wait where no mark is seen. None after a
+    /// probe time-out: perhaps marked packets are what does not arrive. None of the test are spent on acknowledgements: of
+    /// their loss nobody would hear, and the peer's sender would stand still.
+    pub fn begin_batch(&mut self) -> bool {
+        let is_heard = self.detector.largest_acked().is_some() && self.detector.pto_count() == 0;
+        let may_mark = is_heard && (self.ecn.state() == State::Capable || self.has_unsent());
+        self.ecn.begin_batch(may_mark);
+        self.ecn.is_marking()
+    }
+
+    /// The last probe of a time-out is small where full packets are larger than what passes for sure, and so are all
+    /// after the first time-out: if the path has shrunk, nothing else would ever arrive.
+    fn next_packet_bytes(&self) -> usize {
+        if self.probes == 1 || (self.probes > 0 && self.detector.pto_count() > 1) {
+            self.pmtu.base()
+        } else {
+            self.pmtu.current()
+        }
     }
 
     /// There is something that congestion control must allow.
@@ -102,7 +125,7 @@ impl SendHalf {
     /// section 3.7.4).
     fn fills_a_packet(&self) -> bool {
         let new = self.buffer.end_offset() - self.buffer.sent_offset();
-        new >= self.packet_bytes as u64 || self.buffer.final_size().is_some() || self.detector.bytes_in_flight() == 0
+        new >= self.packet_bytes() as u64 || self.buffer.final_size().is_some() || self.detector.bytes_in_flight() == 0
     }
 
     fn may_send(&mut self, now: Instant) -> bool {
@@ -110,7 +133,7 @@ impl SendHalf {
             // RFC 9002, section 7.5: probes are not held back.
             return true;
         }
-        let bytes = self.packet_bytes as u64;
+        let bytes = self.packet_bytes() as u64;
         let in_flight = self.detector.bytes_in_flight();
         // A window of less than a packet lets one go at a time.
         if in_flight > 0 && in_flight + bytes > self.controller.window() {
@@ -146,7 +169,7 @@ impl SendHalf {
 
     /// Like [`SendHalf::poll_transmit`], for packets that must take a path of their own. Call it first.
     pub fn poll_path_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let buffer = &mut buffer[..self.packet_bytes];
+        let buffer = &mut buffer[..self.pmtu.current()];
         let (path, frame, bytes) = self
             .paths
             .next_frame(buffer.len() as u64)
@@ -160,9 +183,38 @@ impl SendHalf {
         builder.pad((bytes as usize).saturating_sub(builder.bytes()));
         let built = builder.finish();
         self.paths.on_sent(path, frame, built.bytes as u64, now, self.pto());
-        self.note_sent(&built, now);
-        self.set_timers(now);
+        self.note_sent(&built, false, now);
         Some(transmit(&built, path))
+    }
+
+    /// Like [`SendHalf::poll_transmit`], for a probe of the path MTU, which is larger than full packets; `None` also
+    /// where `buffer` cannot hold it. It carries nothing, so only a sender who has more to send than that pays for one.
+    pub fn poll_mtu_probe(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
+        let is_calm = self.life.is_open() && self.probes == 0 && !self.buffer.has_lost();
+        // With the first acknowledgement the handshake is behind us on both sides.
+        if !is_calm || self.detector.largest_acked().is_none() {
+            return None;
+        }
+        let unsent = self.buffer.end_offset() - self.buffer.sent_offset();
+        if unsent <= self.pmtu.base() as u64 {
+            return None;
+        }
+        let bytes = self.pmtu.next_probe(now)?;
+        let in_flight = self.detector.bytes_in_flight();
+        // It may stick out of the window, one at a time: full packets take each place that falls free, and a probe that is
+        // larger would wait for ever.
+        let fits = bytes <= buffer.len() && in_flight + self.packet_bytes() as u64 <= self.controller.window();
+        if !fits || unsent < bytes as u64 || self.pacer.can_send(now, bytes as u64).is_err() {
+            return None;
+        }
+        self.skip_number();
+        let buffer = &mut buffer[..bytes];
+        let mut builder = PacketBuilder::new(buffer, &self.header, self.next_pn, self.detector.largest_acked());
+        builder.probe_mtu();
+        let built = builder.finish();
+        self.pmtu.on_probe_sent(built.pn, built.bytes);
+        self.note_sent(&built, false, now);
+        Some(transmit(&built, self.paths.active()))
     }
 
     pub(super) fn skip_number(&mut self) {
@@ -173,13 +225,13 @@ impl SendHalf {
         }
     }
 
-    pub(super) fn note_sent(&mut self, built: &Built, now: Instant) {
+    pub(super) fn note_sent(&mut self, built: &Built, is_marked: bool, now: Instant) {
         self.next_pn = built.pn + 1;
         let bytes = built.bytes as u64;
         self.counters.packets_sent += 1;
         self.counters.bytes_sent += bytes;
         let in_flight = self.detector.bytes_in_flight();
-        let rate = self.estimator.on_sent(now, in_flight);
+        let rate = self.estimator.on_sent(now, bytes, in_flight);
         self.detector.on_sent(
             built.pn,
             Packet {
@@ -187,13 +239,22 @@ impl SendHalf {
                 size_bytes: built.bytes as u32,
                 ack_eliciting: built.ack_eliciting,
                 in_flight: built.ack_eliciting,
+                is_mtu_probe: built.is_mtu_probe,
+                is_marked,
                 contents: built.contents,
                 rate,
             },
         );
+        if is_marked {
+            self.ecn.on_sent(now);
+        }
         if built.ack_eliciting {
             self.pacer.on_sent(bytes);
             self.controller.on_sent(now, bytes, in_flight, rate.app_limited);
+            if in_flight == 0 {
+                // After silence it may want another rate, and no acknowledgement comes before.
+                self.pacer.set_rate(self.pacing_rate());
+            }
         }
     }
 
@@ -201,7 +262,7 @@ impl SendHalf {
     /// nothing about the path.
     pub fn note_app_limited(&mut self) {
         if !self.buffer.can_send(self.max_data)
-            && self.detector.bytes_in_flight() + (self.packet_bytes as u64) < self.controller.window()
+            && self.detector.bytes_in_flight() + (self.packet_bytes() as u64) < self.controller.window()
         {
             self.estimator.mark_app_limited(self.detector.bytes_in_flight());
         }

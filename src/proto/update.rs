@@ -141,7 +141,8 @@ pub struct Update {
     pub largest_received: Option<(u64, Instant)>,
     /// When the newest authentic packet arrived.
     pub last_received: Option<Instant>,
-    /// A packet came out of order, or behind a gap: acknowledge at once (RFC 9000, section 13.2.1).
+    /// A packet came out of order, behind a gap, or as the first with ECN-CE: acknowledge at once (RFC 9000,
+    /// section 13.2.1).
     pub out_of_order: bool,
     /// ECN marks seen since the start.
     pub ecn: Option<EcnCounts>,

@@ -8,6 +8,7 @@
 use super::letters::Letters;
 use super::node::{Datagram, Node};
 use crate::error::StreamError;
+use crate::proto::ecn::{self, Mark};
 use crate::proto::flow::RecvWindow;
 use crate::proto::path::PathId;
 use crate::proto::recv_half::Sink;
@@ -84,6 +85,9 @@ struct Open {
     is_finished: bool,
     is_consumed: bool,
     packet: Vec<u8>,
+    /// The mark of the last packet sent, and of the next received.
+    mark: Option<Mark>,
+    next_mark: Option<Mark>,
 }
 
 #[derive(Default)]
@@ -284,6 +288,14 @@ impl Endpoint {
         }
     }
 
+    /// What is known of ECN marks on the path, and how many packets the peer received with ECN-CE.
+    pub fn ecn(&self) -> (ecn::State, u64) {
+        self.open().map_or((ecn::State::Testing, 0), |open| {
+            let ecn = open.core.outlet.half.ecn();
+            (ecn.state(), ecn.ce_pkts())
+        })
+    }
+
     /// What the application may have written and the peer not acknowledged, in bytes.
     pub fn send_buffer_limit(&self) -> u64 {
         self.open()
@@ -371,6 +383,8 @@ impl Endpoint {
                     is_finished: false,
                     is_consumed: false,
                     packet: Vec::new(),
+                    mark: None,
+                    next_mark: None,
                 });
                 for (mut datagram, received_at) in early {
                     open.handle_datagram(received_at, &mut datagram, 0);
@@ -406,10 +420,12 @@ impl Open {
             path: PathId(path),
             port_only: false,
             received_at,
+            mark: self.next_mark.take(),
             limit: self.window.advertised(),
         };
         let (intake, inbox) = (&mut self.core.intake, &mut self.inbox);
         intake.handle(&found, datagram, &arrival, inbox, &mut self.update);
+        intake.finish(&mut self.update);
     }
 
     /// What was learnt goes to the sending half.
@@ -436,7 +452,7 @@ impl Open {
         if outlet.half.next_timeout().is_some_and(|at| at <= now) {
             outlet.half.handle_timeout(now);
         }
-        self.packet.resize(outlet.half.packet_bytes(), 0);
+        self.packet.resize(outlet.half.largest_packet_bytes(), 0);
         let filled = outlet.fill(now, &mut self.packet, 1);
         while outlet.half.poll_recycled().is_some() {}
         // What came since the sender looked was judged by the old numbers.
@@ -445,6 +461,7 @@ impl Open {
             outlet.half.note_app_limited();
             return None;
         };
+        self.mark = filled.is_marked.then_some(Mark::Ect0);
         Some(Datagram {
             bytes: self.packet[..filled.bytes].to_vec(),
             path: filled.path.0,
@@ -485,6 +502,16 @@ impl Node for Endpoint {
             self.handle_outcome(now);
         }
         self.open_mut()?.poll_transmit(now)
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.open().and_then(|open| open.mark)
+    }
+
+    fn handle_mark(&mut self, mark: Option<Mark>) {
+        if let Some(open) = self.open_mut() {
+            open.next_mark = mark;
+        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {

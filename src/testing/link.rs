@@ -1,13 +1,33 @@
 //! One direction of a simulated network: filter chains in virtual time, and the books over them.
 
 use crate::filter::{Chain, Direction, Packet, Spec};
-use std::time::Instant;
+use crate::proto::ecn::Mark;
+use std::time::{Duration, Instant};
+
+/// What becomes of ECN marks on a link (RFC 3168).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// Nobody sees any, as on TCP.
+    #[default]
+    Hidden,
+    /// They arrive as they were sent.
+    Kept,
+    /// A queue marks ECT packets as CE that took longer than this from end to end, instead of dropping them.
+    CeAfter(Duration),
+    /// Something on the way marks all ECT packets as CE, queue or not.
+    CeAlways,
+    /// Something on the way drops all ECT packets.
+    Dropped,
+}
 
 /// What a link keeps beside the bytes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     /// The path of the sender or, downstream, the one that the packet shall take.
     pub(super) path: u64,
+    /// What the sender wrote into the IP header.
+    mark: Option<Mark>,
+    sent_at: Instant,
     /// Of the bytes that were sent, to find out whether they were changed.
     checksum: u32,
 }
@@ -45,6 +65,7 @@ pub(super) struct Arrived {
     pub(super) bytes: Vec<u8>,
     pub(super) path: u64,
     pub(super) is_damaged: bool,
+    pub(super) mark: Option<Mark>,
 }
 
 /// See the module.
@@ -56,6 +77,7 @@ pub(super) struct Link {
     chains: Vec<Chain<Tag>>,
     out: Vec<Packet<Tag>>,
     counters: LinkCounters,
+    marks: Marks,
 }
 
 impl Link {
@@ -66,6 +88,7 @@ impl Link {
             chains: Vec::new(),
             out: Vec::new(),
             counters: LinkCounters::default(),
+            marks: Marks::default(),
         };
         link.replace(spec);
         link
@@ -77,12 +100,34 @@ impl Link {
         self.chains.push(spec.chain(seed, self.direction));
     }
 
-    pub(super) fn send(&mut self, bytes: Vec<u8>, path: u64, now: Instant) {
+    /// Packets that arrive from now on have the mark that `marks` leaves them.
+    pub(super) fn set_marks(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
+    /// The rules in force go on with the settings of `spec`, and keep what they hold.
+    pub(super) fn retune(&mut self, spec: &Spec, now: Instant) {
+        let chain = self.chains.last_mut().expect("there is always one in force");
+        for (index, rule) in spec.rules(self.direction).enumerate() {
+            assert!(chain.retune(index, rule, now), "rule {index} is no {rule}");
+        }
+    }
+
+    pub(super) fn send(&mut self, bytes: Vec<u8>, path: u64, mark: Option<Mark>, now: Instant) {
         self.counters.sent += 1;
+        if mark.is_some() && self.marks == Marks::Dropped {
+            self.counters.dropped += 1;
+            return;
+        }
         let checksum = crc32c::crc32c(&bytes);
         let packet = Packet {
             bytes,
-            tag: Tag { path, checksum },
+            tag: Tag {
+                path,
+                mark,
+                sent_at: now,
+                checksum,
+            },
         };
         let chain = self.chains.last_mut().expect("there is always one in force");
         chain.handle(packet, now, &mut self.out);
@@ -95,8 +140,19 @@ impl Link {
         }
         for Packet { bytes, tag } in self.out.drain(..) {
             let is_damaged = crc32c::crc32c(&bytes) != tag.checksum;
+            let mark = tag.mark.and_then(|mark| match self.marks {
+                Marks::Hidden => None,
+                Marks::Kept | Marks::Dropped => Some(mark),
+                Marks::CeAlways => Some(Mark::Ce),
+                Marks::CeAfter(limit) => Some(if now.saturating_duration_since(tag.sent_at) > limit {
+                    Mark::Ce
+                } else {
+                    mark
+                }),
+            });
             arrived.push(Arrived {
                 is_damaged,
+                mark,
                 path: tag.path,
                 bytes,
             });

@@ -87,7 +87,7 @@ mod parts;
 mod real_time;
 
 pub use endpoint::{Endpoint, Options};
-pub use link::LinkCounters;
+pub use link::{LinkCounters, Marks};
 pub use network::{Event, Network, Observer};
 pub use node::{Datagram, Node};
 pub use parts::Mailbox;

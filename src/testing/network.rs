@@ -1,7 +1,7 @@
 //! Two nodes and the links between them, in virtual time.
 
 use super::endpoint::{Endpoint, Options};
-use super::link::{Arrived, Link, LinkCounters};
+use super::link::{Arrived, Link, LinkCounters, Marks};
 use super::node::{Datagram, Node};
 use crate::error::StreamError;
 use crate::filter::{Direction, Spec};
@@ -177,6 +177,22 @@ impl<C: Node, S: Node> Network<C, S> {
         self.down.replace(spec);
     }
 
+    /// What becomes of ECN marks from now on, in both directions. At first they are [`Marks::Hidden`].
+    pub fn set_marks(&mut self, marks: Marks) {
+        self.up.set_marks(marks);
+        self.down.set_marks(marks);
+    }
+
+    /// The rules in force go on with the settings of `spec`, which must hold rules of the same kinds in the same order.
+    /// What they hold stays in its order: a link that becomes slower carries its queue at the new rate.
+    ///
+    /// # Panics
+    /// If a rule is of another kind, or cannot be changed while it works.
+    pub fn retune(&mut self, spec: &Spec) {
+        self.up.retune(spec, self.now);
+        self.down.retune(spec, self.now);
+    }
+
     /// The client gets another address, as behind a NAT that has forgotten it. What is on the way to the old one is
     /// lost, and so is what the server sends there.
     pub fn rebind(&mut self) {
@@ -224,12 +240,14 @@ impl<C: Node, S: Node> Network<C, S> {
 
     fn transmit(&mut self) {
         while let Some(Datagram { bytes, .. }) = self.client.poll_transmit(self.now) {
+            let mark = self.client.mark();
             self.note(Direction::Upstream, Event::Sent, &bytes);
-            self.up.send(bytes, self.client_path, self.now);
+            self.up.send(bytes, self.client_path, mark, self.now);
         }
         while let Some(Datagram { bytes, path }) = self.server.poll_transmit(self.now) {
+            let mark = self.server.mark();
             self.note(Direction::Downstream, Event::Sent, &bytes);
-            self.down.send(bytes, path, self.now);
+            self.down.send(bytes, path, mark, self.now);
         }
     }
 
@@ -239,6 +257,7 @@ impl<C: Node, S: Node> Network<C, S> {
         for mut packet in arrived.drain(..) {
             self.up.note_arrival(packet.is_damaged);
             self.note(Direction::Upstream, arrival(packet.is_damaged), &packet.bytes);
+            self.server.handle_mark(packet.mark);
             self.server.handle_datagram(self.now, &mut packet.bytes, packet.path);
         }
         self.down.poll(self.now, &mut arrived);
@@ -250,6 +269,7 @@ impl<C: Node, S: Node> Network<C, S> {
             }
             self.down.note_arrival(packet.is_damaged);
             self.note(Direction::Downstream, arrival(packet.is_damaged), &packet.bytes);
+            self.client.handle_mark(packet.mark);
             self.client.handle_datagram(self.now, &mut packet.bytes, 0);
         }
         self.arrived = arrived;

@@ -1,5 +1,6 @@
 //! What stands at each end of a simulated network: our endpoint, or a protocol of your own.
 
+use crate::proto::ecn::Mark;
 use std::time::Instant;
 
 /// A datagram to be sent.
@@ -19,6 +20,14 @@ pub trait Node {
 
     /// The next datagram to send. Called until `None` after every input, and when the deadline has come.
     fn poll_transmit(&mut self, now: Instant) -> Option<Datagram>;
+
+    /// The ECN mark of the datagram that [`Node::poll_transmit`] gave last.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
+    /// The ECN mark of the datagram that comes next.
+    fn handle_mark(&mut self, _mark: Option<Mark>) {}
 
     /// When it wants to be asked again, if nothing comes before.
     fn next_timeout(&self) -> Option<Instant>;

@@ -26,7 +26,9 @@ impl Mailbox {
 
     /// Leaves news, as the receive thread does for every batch. `update` is empty then.
     pub fn merge(&self, update: &mut Update) {
-        self.inner.merge(update);
+        if self.inner.merge(update) {
+            self.inner.ring();
+        }
     }
 
     /// Takes all news, as the send thread does when it is rung for, and shows them to `look`.

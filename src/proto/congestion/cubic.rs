@@ -12,6 +12,8 @@
 //!          epoch         K
 //! ```
 //!
+//! A reduction takes a round trip (`prr`, RFC 9937).
+//!
 //! Windows are counted in bytes where the RFC counts segments; one segment is `mtu`. It must not know packets or
 //! the clock: time comes with the events.
 //!
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use super::super::rtt::Rtt;
 use super::hystart::{HyStart, Phase};
+use super::prr::Prr;
 use super::{AckEvent, Controller, LossEvent, SpuriousLossEvent, initial_window, minimum_window, window_pacing_rate};
 
 /// Window after a loss, as a part of the one before (RFC 9438 section 4.6).
@@ -58,6 +61,8 @@ struct State {
     w_max: Option<f64>,
     /// The current stage of congestion avoidance, once an ACK has begun it.
     epoch: Option<Epoch>,
+    /// The way down to `congestion_window`, as long as it takes.
+    prr: Option<Prr>,
 }
 
 /// What stood before the last reduction, as long as it may turn out to be needless.
@@ -159,6 +164,7 @@ impl State {
             cwnd_prior: 0.0,
             w_max: None,
             epoch: None,
+            prr: None,
         }
     }
 
@@ -174,7 +180,7 @@ impl State {
         self.window() < self.ssthresh
     }
 
-    /// RFC 9438 sections 4.6 and 4.7.
+    /// RFC 9438 sections 4.6 and 4.7. The window is the new one from now on; what may be in flight gets there by `prr`.
     fn reduce(&mut self, now: Instant, mtu: u64) {
         let cwnd = self.congestion_window;
         self.recovery_start = Some(now);
@@ -197,7 +203,7 @@ impl Cubic {
             mtu,
             state: State::new(mtu),
             undo: None,
-            // This library paces always.
+            // Nearly always; where nothing is paced, round trips are too short for it to matter.
             hystart: HyStart::paced(),
         }
     }
@@ -234,8 +240,11 @@ impl Cubic {
 }
 
 impl Controller for Cubic {
-    fn on_sent(&mut self, now: Instant, _: u64, in_flight_before: u64, _: bool) {
+    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight_before: u64, _: bool) {
         self.hystart.on_sent(now);
+        if let Some(prr) = &mut self.state.prr {
+            prr.on_sent(bytes);
+        }
         if in_flight_before == 0
             && let Some(epoch) = &mut self.state.epoch
         {
@@ -244,6 +253,15 @@ impl Controller for Cubic {
     }
 
     fn on_ack(&mut self, event: &AckEvent<'_>) {
+        if self.state.in_recovery(event.largest_acked_sent_at) {
+            if let Some(prr) = &mut self.state.prr {
+                let is_safe = event.lost_bytes == 0;
+                prr.on_ack(event.newly_acked_bytes, event.bytes_in_flight, is_safe, self.mtu);
+            }
+        } else {
+            // The window is what it was to become.
+            self.state.prr = None;
+        }
         if event.app_limited {
             if let Some(epoch) = &mut self.state.epoch {
                 epoch.skip(event.now);
@@ -265,12 +283,19 @@ impl Controller for Cubic {
             if let Some(undo) = &mut self.undo {
                 undo.missing_pkts += event.lost_pkts;
             }
+            if let Some(prr) = &mut self.state.prr {
+                prr.on_lost(event.lost_bytes, event.bytes_in_flight);
+            }
         } else {
+            // A recovery that this one ends has arrived where it was to.
+            self.state.prr = None;
             self.undo = Some(Undo {
                 before: self.state,
                 missing_pkts: event.lost_pkts,
             });
             self.state.reduce(event.now, self.mtu);
+            let ssthresh = self.state.ssthresh;
+            self.state.prr = Some(Prr::begin(event.lost_bytes, event.bytes_in_flight, ssthresh));
         }
         if event.persistent_congestion {
             // As after a retransmission time-out (RFC 9438 section 4.8, RFC 9002 section 7.6.2).
@@ -278,6 +303,7 @@ impl Controller for Cubic {
             self.state.recovery_start = None;
             self.state.w_max = None;
             self.state.epoch = None;
+            self.state.prr = None;
             self.undo = None;
         }
     }
@@ -305,10 +331,14 @@ impl Controller for Cubic {
         // A mark is never spurious.
         self.undo = None;
         self.state.reduce(now, self.mtu);
+        // Nothing was lost that a proportional reduction could be measured by, and one that is under way is of a window before.
+        self.state.prr = None;
     }
 
     fn window(&self) -> u64 {
-        self.state.window()
+        let floor = minimum_window(self.mtu);
+        let window = self.state.window();
+        self.state.prr.map_or(window, |prr| prr.window().max(floor))
     }
 
     fn ssthresh(&self) -> u64 {
@@ -316,7 +346,8 @@ impl Controller for Cubic {
     }
 
     fn pacing_rate(&self, rtt: &Rtt) -> u64 {
-        window_pacing_rate(self.window(), self.ssthresh(), rtt, self.mtu)
+        // That of the new window: the way down is paced by what arrives.
+        window_pacing_rate(self.state.window(), self.ssthresh(), rtt, self.mtu)
     }
 
     fn on_mtu_change(&mut self, mtu: u64) {
@@ -433,7 +464,7 @@ mod tests {
                 largest_lost_sent_at: sent_at,
                 lost_bytes: pkts * MTU,
                 lost_pkts: pkts,
-                bytes_in_flight: 0,
+                bytes_in_flight: self.cubic.window().saturating_sub(pkts * MTU),
                 persistent_congestion: false,
             });
         }
@@ -478,13 +509,44 @@ mod tests {
         flow.cubic.state.congestion_window = 100_000.0;
         let before = flow.now;
         flow.lose(1);
-        assert_eq!(flow.cubic.window(), 70_000);
+        assert_eq!(flow.cubic.state.window(), 70_000);
         assert_eq!(flow.cubic.ssthresh(), 70_000);
         flow.now += ms(50);
         flow.lose_sent_at(before, 5);
-        assert_eq!(flow.cubic.window(), 70_000);
+        assert_eq!(flow.cubic.state.window(), 70_000);
         flow.lose(1);
-        assert_eq!(flow.cubic.window(), 49_000);
+        assert_eq!(flow.cubic.state.window(), 49_000);
+    }
+
+    #[test]
+    fn the_window_shrinks_with_what_arrives_and_is_the_new_one_after_the_round() {
+        let mut flow = Flow::new(ms(100));
+        flow.cubic.state.congestion_window = 100_000.0;
+        flow.lose(1);
+        assert_eq!(flow.cubic.window(), 99_000, "nothing is taken back that is under way");
+        let before = flow.now.checked_sub(ms(1)).unwrap();
+        let mut in_flight = 99 * MTU;
+        for _ in 0..99 {
+            in_flight -= MTU;
+            flow.cubic.on_ack(&AckEvent {
+                now: flow.now,
+                newly_acked_bytes: MTU,
+                largest_acked_sent_at: before,
+                bytes_in_flight: in_flight,
+                rtt: &rtt_of(flow.rtt),
+                app_limited: false,
+                rate: None,
+                lost_bytes: 0,
+            });
+            if in_flight + MTU <= flow.cubic.window() {
+                flow.cubic.on_sent(flow.now, MTU, in_flight, false);
+                in_flight += MTU;
+            }
+        }
+        assert!((69_000..=71_000).contains(&in_flight), "{in_flight}");
+        flow.now += ms(150);
+        flow.ack(MTU, true);
+        assert_eq!(flow.cubic.window(), 70_000);
     }
 
     #[test]
@@ -585,7 +647,7 @@ mod tests {
         // The curve is miles above by now.
         flow.now += secs(100);
         let before = flow.pkts();
-        flow.ack(100 * flow.cubic.window(), false);
+        flow.ack(100 * flow.cubic.state.window(), false);
         assert_near(flow.pkts(), before * 1.5, 1e-9);
     }
 
@@ -618,13 +680,13 @@ mod tests {
     fn a_sender_that_does_not_use_its_window_does_not_widen_it() {
         let mut flow = Flow::new(ms(100));
         flow.ack(10_000, true);
-        assert_eq!(flow.cubic.window(), 10_000);
+        assert_eq!(flow.cubic.state.window(), 10_000);
         let mut flow = Flow::after_loss_at(10, ms(100));
         for _ in 0..100 {
             flow.ack(MTU, true);
             flow.now += ms(100);
         }
-        assert_eq!(flow.cubic.window(), 7000);
+        assert_eq!(flow.cubic.state.window(), 7000);
     }
 
     #[test]
@@ -637,7 +699,7 @@ mod tests {
         let sent_at = flow.now;
         flow.lose(2);
         flow.lose(1);
-        assert_eq!(flow.cubic.window(), (before.congestion_window * 0.7) as u64);
+        assert_eq!(flow.cubic.state.window(), (before.congestion_window * 0.7) as u64);
         flow.now += ms(100);
         undisturbed.now += ms(100);
         flow.spurious(sent_at, 2);
@@ -666,10 +728,10 @@ mod tests {
         flow.lose(1);
         flow.now += ms(100);
         flow.run(secs(30));
-        let window = flow.cubic.window();
+        let window = flow.cubic.state.window();
         assert!(window > 100_000);
         flow.spurious(sent_at, 1);
-        assert_eq!(flow.cubic.window(), window);
+        assert_eq!(flow.cubic.state.window(), window);
         assert!(flow.cubic.ssthresh() < 100_000);
     }
 
@@ -679,13 +741,13 @@ mod tests {
         flow.ack(30_000, false);
         let sent_at = flow.now;
         flow.lose(1);
-        assert_eq!(flow.cubic.window(), 28_000);
+        assert_eq!(flow.cubic.state.window(), 28_000);
         flow.now += ms(100);
         flow.spurious(sent_at, 1);
-        assert_eq!(flow.cubic.window(), 40_000);
+        assert_eq!(flow.cubic.state.window(), 40_000);
         assert_eq!(flow.cubic.ssthresh(), u64::MAX);
         flow.ack(1000, false);
-        assert_eq!(flow.cubic.window(), 41_000);
+        assert_eq!(flow.cubic.state.window(), 41_000);
     }
 
     #[test]
@@ -693,9 +755,9 @@ mod tests {
         let mut flow = Flow::after_loss_at(100, ms(100));
         let first = flow.now.checked_sub(ms(100)).unwrap();
         flow.lose(2);
-        assert_eq!(flow.cubic.window(), 49_000);
+        assert_eq!(flow.cubic.state.window(), 49_000);
         flow.spurious(first, 1);
-        assert_eq!(flow.cubic.window(), 49_000);
+        assert_eq!(flow.cubic.state.window(), 49_000);
     }
 
     #[test]
@@ -710,12 +772,12 @@ mod tests {
             bytes_in_flight: 0,
             persistent_congestion: true,
         });
-        assert_eq!(flow.cubic.window(), 2 * MTU);
+        assert_eq!(flow.cubic.state.window(), 2 * MTU);
         assert_eq!(flow.cubic.ssthresh(), 49_000);
         flow.spurious(sent_at, 9);
-        assert_eq!(flow.cubic.window(), 2 * MTU);
+        assert_eq!(flow.cubic.state.window(), 2 * MTU);
         // Slow start up to the threshold, then a curve that starts level.
-        while flow.cubic.window() < 49_000 {
+        while flow.cubic.state.window() < 49_000 {
             flow.round();
         }
         let reached = flow.cubic.state.congestion_window;
@@ -733,12 +795,27 @@ mod tests {
             flow.now += secs(1);
             flow.lose(1);
         }
-        assert_eq!(flow.cubic.window(), 2 * MTU);
+        assert_eq!(flow.cubic.state.window(), 2 * MTU);
         assert_eq!(flow.cubic.ssthresh(), 2 * MTU);
         // It still grows from there.
         flow.now += ms(100);
         flow.run(secs(5));
         assert!(flow.pkts() > 10.0);
+    }
+
+    /// The acknowledgement that ends a recovery brings a mark: the next reduction is a new one, and nothing was lost in it.
+    #[test]
+    fn a_mark_at_the_end_of_a_recovery_does_not_go_on_with_the_window_of_that_recovery() {
+        let mut flow = Flow::new(ms(100));
+        flow.cubic.state.congestion_window = (100 * MTU) as f64;
+        flow.lose(1);
+        assert!(flow.cubic.state.prr.is_some());
+        let sent_at = flow.now + ms(1);
+        flow.now += ms(100);
+        flow.cubic.on_ecn_ce(flow.now, sent_at);
+        assert_eq!(flow.cubic.window(), flow.cubic.ssthresh());
+        flow.ack(MTU, false);
+        assert_eq!(flow.cubic.window(), flow.cubic.ssthresh());
     }
 
     #[test]
@@ -747,11 +824,11 @@ mod tests {
         let sent_at = flow.now;
         flow.now += secs(1);
         flow.cubic.on_ecn_ce(flow.now, sent_at);
-        assert_eq!(flow.cubic.window(), 7000);
+        assert_eq!(flow.cubic.state.window(), 7000);
         flow.cubic.on_ecn_ce(flow.now, flow.now);
-        assert_eq!(flow.cubic.window(), 7000);
+        assert_eq!(flow.cubic.state.window(), 7000);
         flow.spurious(sent_at, 1);
-        assert_eq!(flow.cubic.window(), 7000);
+        assert_eq!(flow.cubic.state.window(), 7000);
     }
 
     /// A bottleneck of a packet per millisecond behind a path of 50 ms with an endless buffer. Returns the window
@@ -846,7 +923,7 @@ mod tests {
             for (kind, pkts, wait_ms) in events {
                 flow.now += ms(wait_ms);
                 let sent_at = flow.now.checked_sub(ms(40)).unwrap();
-                let before = flow.cubic.window();
+                let before = flow.cubic.state.window();
                 match kind {
                     0..=2 => flow.ack(pkts * MTU, false),
                     3 => flow.ack(pkts * MTU, true),
@@ -854,8 +931,9 @@ mod tests {
                     5 => flow.spurious(sent_at, pkts),
                     _ => flow.cubic.on_sent(flow.now, MTU, 0, false),
                 }
-                let after = flow.cubic.window();
+                let after = flow.cubic.state.window();
                 prop_assert!(after >= 2 * MTU);
+                prop_assert!(flow.cubic.window() >= 2 * MTU);
                 prop_assert!(flow.cubic.ssthresh() >= 2 * MTU);
                 match kind {
                     0..=2 => {
@@ -874,12 +952,12 @@ mod tests {
     fn larger_packets_raise_the_initial_window_but_not_a_learnt_one() {
         let mut flow = Flow::new(ms(100));
         flow.cubic.on_mtu_change(1452);
-        assert_eq!(flow.cubic.window(), 14_520);
+        assert_eq!(flow.cubic.state.window(), 14_520);
         flow.lose(1);
         flow.cubic.on_mtu_change(1472);
-        assert_eq!(flow.cubic.window(), 10_164);
+        assert_eq!(flow.cubic.state.window(), 10_164);
         flow.cubic.reset(flow.now);
-        assert_eq!(flow.cubic.window(), 14_720);
+        assert_eq!(flow.cubic.state.window(), 14_720);
         assert_eq!(flow.cubic.ssthresh(), u64::MAX);
     }
 }

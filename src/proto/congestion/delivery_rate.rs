@@ -20,6 +20,10 @@ pub struct Sent {
     pub first_sent_at: Instant,
     /// The application, not the network, limited the rate.
     pub app_limited: bool,
+    /// Bytes found lost until then.
+    pub lost: u64,
+    /// Bytes in flight with this packet.
+    pub in_flight: u64,
 }
 
 /// One measured rate.
@@ -35,12 +39,24 @@ pub struct Sample {
     pub prior_delivered: u64,
     /// The application limited the rate: only a lower bound.
     pub app_limited: bool,
+    /// Bytes found lost within `interval`.
+    pub lost_bytes: u64,
+    /// Bytes in flight when the newest acknowledged packet was sent, itself included.
+    pub in_flight: u64,
+}
+
+impl Sample {
+    /// [`Estimator::delivered`] when it was taken.
+    pub fn delivered(&self) -> u64 {
+        self.prior_delivered + self.delivered_bytes
+    }
 }
 
 /// Counts deliveries of one path.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimator {
     delivered: u64,
+    lost: u64,
     delivered_at: Instant,
     first_sent_at: Instant,
     /// Samples are app-limited until `delivered` passes this.
@@ -52,14 +68,15 @@ impl Estimator {
     pub fn new(now: Instant) -> Self {
         Self {
             delivered: 0,
+            lost: 0,
             delivered_at: now,
             first_sent_at: now,
             app_limited_until: None,
         }
     }
 
-    /// A packet goes out; `bytes_in_flight` is before it. The snapshot belongs into the packet.
-    pub fn on_sent(&mut self, now: Instant, bytes_in_flight: u64) -> Sent {
+    /// A packet of `bytes` goes out; `bytes_in_flight` is before it. The snapshot belongs into the packet.
+    pub fn on_sent(&mut self, now: Instant, bytes: u64, bytes_in_flight: u64) -> Sent {
         if bytes_in_flight == 0 {
             // After idle time the clocks start anew: idle time is not the path's.
             self.first_sent_at = now;
@@ -70,7 +87,14 @@ impl Estimator {
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
             app_limited: self.app_limited_until.is_some(),
+            lost: self.lost,
+            in_flight: bytes_in_flight + bytes,
         }
+    }
+
+    /// Packets were found lost. Comes before [`Self::on_ack`] when one ACK causes both.
+    pub fn on_lost(&mut self, bytes: u64) {
+        self.lost += bytes;
     }
 
     /// Packets were acknowledged together: (time sent, size in bytes, snapshot) of each, as
@@ -111,6 +135,8 @@ impl Estimator {
             interval,
             prior_delivered: sent.delivered,
             app_limited: sent.app_limited,
+            lost_bytes: self.lost - sent.lost,
+            in_flight: sent.in_flight,
         })
     }
 
@@ -158,7 +184,7 @@ mod tests {
                 last = estimator.on_ack(now, std::iter::once(packet), ms(50));
             }
             let in_flight = packets.len() as u64 * 1000;
-            packets.push_back((now, 1000, estimator.on_sent(now, in_flight)));
+            packets.push_back((now, 1000, estimator.on_sent(now, 1000, in_flight)));
         }
         let sample = last.unwrap();
         assert_eq!(sample.bytes_per_sec, 1_000_000);
@@ -175,7 +201,7 @@ mod tests {
         let packets: Vec<_> = (0..100)
             .map(|i| {
                 let now = begin + ms(i);
-                (now, 1000, estimator.on_sent(now, i * 1000))
+                (now, 1000, estimator.on_sent(now, 1000, i * 1000))
             })
             .collect();
         let first = packets[..1].iter().copied();
@@ -190,7 +216,7 @@ mod tests {
     fn an_interval_below_the_minimum_rtt_is_no_sample() {
         let begin = start();
         let mut estimator = Estimator::new(begin);
-        let packet = (begin, 1000, estimator.on_sent(begin, 0));
+        let packet = (begin, 1000, estimator.on_sent(begin, 1000, 0));
         assert_eq!(estimator.on_ack(begin + ms(9), std::iter::once(packet), ms(10)), None);
         assert_eq!(estimator.delivered(), 1000);
         assert_eq!(estimator.on_ack(begin + ms(20), std::iter::empty(), ms(10)), None);
@@ -200,9 +226,9 @@ mod tests {
     fn app_limited_lasts_until_what_was_in_flight_is_acknowledged() {
         let begin = start();
         let mut estimator = Estimator::new(begin);
-        let before = (begin, 1000, estimator.on_sent(begin, 0));
+        let before = (begin, 1000, estimator.on_sent(begin, 1000, 0));
         estimator.mark_app_limited(1000);
-        let during = (begin, 1000, estimator.on_sent(begin, 1000));
+        let during = (begin, 1000, estimator.on_sent(begin, 1000, 1000));
         assert!(!before.2.app_limited && during.2.app_limited);
         estimator.on_ack(begin + ms(10), std::iter::once(before), ms(1));
         assert!(estimator.is_app_limited());
@@ -215,10 +241,10 @@ mod tests {
     fn idle_time_is_not_the_paths() {
         let begin = start();
         let mut estimator = Estimator::new(begin);
-        let packet = (begin, 1000, estimator.on_sent(begin, 0));
+        let packet = (begin, 1000, estimator.on_sent(begin, 1000, 0));
         estimator.on_ack(begin + ms(10), std::iter::once(packet), ms(10));
         let later = begin + Duration::from_secs(100);
-        let packet = (later, 1000, estimator.on_sent(later, 0));
+        let packet = (later, 1000, estimator.on_sent(later, 1000, 0));
         let sample = estimator
             .on_ack(later + ms(10), std::iter::once(packet), ms(10))
             .unwrap();

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use super::rtt::Rtt;
 
+pub mod bbr;
 pub mod cubic;
 pub mod delivery_rate;
 pub mod fixed;
 pub mod hystart;
 pub mod new_reno;
+mod prr;
 
 /// Packets acknowledged together.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,7 @@ pub struct UnknownController {
 
 /// The names that [`by_name`] knows, for help texts.
 pub const fn names() -> &'static [&'static str] {
-    &["cubic", "new-reno", "fixed:BYTES"]
+    &["bbr", "cubic", "new-reno", "fixed:BYTES"]
 }
 
 /// Makes a controller. `mtu` is the size of a full packet in bytes. `fixed:N` takes bytes, or KiB or MiB
@@ -119,6 +121,7 @@ pub const fn names() -> &'static [&'static str] {
 /// [`UnknownController`] if the name or its argument is none of ours.
 pub fn by_name(name: &str, mtu: u64) -> Result<Box<dyn Controller>, UnknownController> {
     match name {
+        "bbr" => return Ok(Box::new(bbr::Bbr::new(mtu))),
         "cubic" => return Ok(Box::new(cubic::Cubic::new(mtu))),
         "new-reno" => return Ok(Box::new(new_reno::NewReno::new(mtu))),
         _ => {}
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn controllers_are_found_by_name() {
-        for name in ["cubic", "new-reno"] {
+        for name in ["bbr", "cubic", "new-reno"] {
             assert_eq!(by_name(name, 1200).unwrap().name(), name);
         }
         for (name, window) in [
@@ -207,7 +210,7 @@ mod tests {
         ] {
             let error = by_name(name, 1200).unwrap_err();
             assert_eq!(error.name, name);
-            assert!(error.to_string().contains("cubic, new-reno, fixed:BYTES"));
+            assert!(error.to_string().contains("bbr, cubic, new-reno, fixed:BYTES"));
         }
     }
 

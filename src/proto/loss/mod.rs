@@ -263,7 +263,7 @@ impl<C> Detector<C> {
             .unwrap_or(LossRun { next: 0, since: None });
         run.next = packet_number + 1;
         let measured = rtt.has_sample() && self.first_rtt_sample_at.is_none_or(|at| packet.time_sent > at);
-        if packet.ack_eliciting && measured {
+        if packet.ack_eliciting && !packet.is_mtu_probe && measured {
             let since = *run.since.get_or_insert(packet.time_sent);
             let limit = rtt.pto_base(self.max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
             if packet.time_sent.saturating_duration_since(since) > limit {
@@ -436,12 +436,16 @@ mod tests {
                 size_bytes: SIZE,
                 ack_eliciting,
                 in_flight: ack_eliciting,
+                is_mtu_probe: false,
+                is_marked: false,
                 contents: (),
                 rate: delivery_rate::Sent {
                     delivered: 0,
                     delivered_at: time_sent,
                     first_sent_at: time_sent,
                     app_limited: false,
+                    lost: 0,
+                    in_flight: 0,
                 },
             };
             self.detector.on_sent(self.next, packet);

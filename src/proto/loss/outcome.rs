@@ -25,9 +25,11 @@ pub struct Outcome<C> {
     pub newly_acked_bytes: u64,
     /// When the highest of `acked` was sent.
     pub largest_acked_sent_at: Option<Instant>,
-    /// Bytes of `lost` that were in flight.
+    /// Packets of `lost` that were in flight and no probes for the path MTU, here and in what follows.
+    pub lost_pkts: u64,
+    /// Their bytes.
     pub lost_bytes: u64,
-    /// When the newest of `lost` was sent.
+    /// When the newest of them was sent.
     pub largest_lost_sent_at: Option<Instant>,
 }
 
@@ -42,6 +44,7 @@ impl<C> Default for Outcome<C> {
             persistent_congestion: false,
             newly_acked_bytes: 0,
             largest_acked_sent_at: None,
+            lost_pkts: 0,
             lost_bytes: 0,
             largest_lost_sent_at: None,
         }
@@ -85,7 +88,8 @@ impl<C> Outcome<C> {
     }
 
     pub(super) fn lost(&mut self, packet_number: u64, packet: Packet<C>) {
-        if packet.in_flight {
+        if packet.in_flight && !packet.is_mtu_probe {
+            self.lost_pkts += 1;
             self.lost_bytes += u64::from(packet.size_bytes);
             self.largest_lost_sent_at = self.largest_lost_sent_at.max(Some(packet.time_sent));
         }

@@ -10,6 +10,7 @@
 //! fuzz::frames(b"\x01\x0a\x00\x00\x05hello");
 //! ```
 
+mod classic;
 mod frames;
 mod headers;
 mod live_pair;
@@ -17,6 +18,7 @@ mod script;
 mod tcp_framing;
 mod transport_params;
 
+pub use classic::classic;
 pub use frames::frames;
 pub use headers::{long_header, short_header};
 pub use live_pair::live_pair;

@@ -171,13 +171,19 @@ fn read(mut wire: &[u8], mut cuts: Cuts<'_>) -> (Vec<Vec<u8>>, End) {
             let end = if inbox.is_empty() { End::Here } else { End::Within };
             return (packets, end);
         }
-        let read = inbox.fill(|room| {
+        let read = inbox.fill(|slices| {
+            let room: usize = slices.iter().map(|slice| slice.len()).sum();
             assert!(
-                (1..=INBOX_BYTES).contains(&room.len()),
-                "room for the rest of a frame, and no more"
+                (1..=2 * INBOX_BYTES).contains(&room),
+                "room for the rest of a frame and for a batch, and no more"
             );
-            let bytes = cuts.next().min(room.len()).min(wire.len());
-            room[..bytes].copy_from_slice(&wire[..bytes]);
+            let bytes = cuts.next().min(room).min(wire.len());
+            let mut all = &wire[..bytes];
+            for slice in slices {
+                let (now, later) = all.split_at(slice.len().min(all.len()));
+                slice[..now.len()].copy_from_slice(now);
+                all = later;
+            }
             Ok(bytes)
         });
         wire = &wire[read.expect("the reader has not failed")..];

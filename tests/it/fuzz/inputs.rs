@@ -2,6 +2,7 @@
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use securestream::wire::classic::{Packet, frame};
 use securestream::wire::codec::Writer;
 use securestream::wire::frame::{EcnCounts, Frame, MAX_ACK_RANGES, ack_bytes_bound, encode_ack};
 use securestream::wire::packet::{
@@ -228,4 +229,26 @@ pub(super) fn tcp_framing(dice: &mut Dice) -> Vec<u8> {
 /// A script of up to 300 steps.
 pub(super) fn live_pair(dice: &mut Dice) -> Vec<u8> {
     dice.bytes(1200)
+}
+
+/// A script: the scheme and the sizes, then up to 300 steps; or the packet of a stranger, for the codec.
+pub(super) fn classic(dice: &mut Dice) -> Vec<u8> {
+    if dice.below(4) > 0 {
+        return dice.bytes(1200);
+    }
+    let mut packet = Vec::new();
+    let data = dice.bytes(100);
+    let mut number = || (dice.varint() % (1 << 31)) as u32;
+    let (read_offset, write_offset) = (number(), number());
+    Packet {
+        recv_window_size: dice.below(11) as u32,
+        read_offset,
+        write_offset: dice.coin().then_some(write_offset),
+        data: &data,
+    }
+    .encode(&mut packet);
+    if dice.coin() {
+        frame(&mut packet);
+    }
+    packet
 }

@@ -80,6 +80,7 @@ targets! {
     transport_params: 10_000,
     tcp_framing: 4_000,
     live_pair: 2_000,
+    classic: 4_000,
 }
 
 #[test]

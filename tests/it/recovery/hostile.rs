@@ -324,3 +324,63 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_peer_that_never_acknowledges_is_left_with_a_packet_that_every_path_carries() {
+    const MOST_ACKS: usize = 1 << 16;
+    let mut setup = Setup::default();
+    (setup.config.packet_bytes, setup.config.max_packet_bytes) = (1200, 1452);
+    setup.reads = false;
+    let (mut now, mut buffer, mut pn) = (origin(), [0; 1452], 0);
+    let mut endpoint = Endpoint::new(&setup, now);
+    let mut hear = |endpoint: &mut Endpoint, now, payload: &[u8]| {
+        endpoint.handle_packet(now, pn, PATH, payload);
+        pn += 1;
+    };
+    // Packets become as large as they may.
+    endpoint.write(12_000);
+    let first = endpoint.send.poll_transmit(now, &mut buffer).expect("data");
+    now += 100.ms();
+    hear(&mut endpoint, now, &ack_payload(&[first.pn..=first.pn], 0.ms()));
+    let probe = endpoint.send.poll_mtu_probe(now, &mut buffer).expect("a search");
+    now += 100.ms();
+    hear(&mut endpoint, now, &ack_payload(&[probe.pn..=probe.pn], 0.ms()));
+    assert_eq!(endpoint.send.packet_bytes(), 1452);
+    let mut last = probe.pn;
+    while let Some(sent) = endpoint.send.poll_transmit(now, &mut buffer) {
+        last = sent.pn;
+    }
+    now += 100.ms();
+    hear(&mut endpoint, now, &ack_payload(&[0..=last], 0.ms()));
+    // The peer goes on sending, and says nothing of the one packet that it gets.
+    endpoint.write(10);
+    endpoint.send.poll_transmit(now, &mut buffer).expect("data");
+    let begin = pn;
+    let mut acks = 0;
+    while acks < MOST_ACKS {
+        for _ in 0..2 {
+            let piece = Frame::Stream {
+                channel: 0,
+                offset: pn - begin,
+                data: b"x",
+                fin: false,
+            };
+            let bytes = payload(&[piece]);
+            endpoint.handle_packet(now, pn, PATH, &bytes);
+            pn += 1;
+        }
+        acks += usize::from(endpoint.send.poll_transmit(now, &mut buffer).is_some());
+        assert_eq!(endpoint.send.ended(), None, "after {acks} acknowledgements");
+    }
+    endpoint.send.set_timers(now);
+    // Its time is over with the probe of the time-out, which is small.
+    now = endpoint.send.next_timeout().expect("data is open");
+    endpoint.send.handle_timeout(now);
+    let close = endpoint.send.poll_transmit(now, &mut buffer).expect("a close");
+    assert!(close.bytes <= 1200, "{close:?}");
+    assert!(
+        matches!(endpoint.send.ended(), Some(Ended::Violation(_))),
+        "{:?}",
+        endpoint.send.ended()
+    );
+}

@@ -1,6 +1,6 @@
 //! How streams and connections end, and what keeps them alive. RFC 9000, sections 3, 4.5 and 10.
 
-use crate::script::{FULL, PATH, Script, Time, ack_payload, payload};
+use crate::script::{Endpoint, FULL, PATH, Script, Setup, Time, ack_payload, origin, payload};
 use securestream::proto::Ended;
 use securestream::wire::frame::{Frame, close_code};
 
@@ -292,6 +292,41 @@ fn the_closing_state_answers_ever_more_rarely_and_ends() {
         e.send.is_closed() && e.send.ended() == Some(&Ended::Aborted)
     });
     script.receive(&[Frame::Ping]).expect_nothing();
+}
+
+#[test]
+fn who_leaves_before_its_close_went_out_says_it_once() {
+    let mut script = one_packet();
+    // The thread that sends hears of both in one go if it had to wait for a processor.
+    script.event("abort and leave", |e, now| {
+        e.send.abort(now);
+        e.send.leave(now);
+    });
+    script.expect_packet().close(close_code::ABORTED);
+    script.check("closed", |e| {
+        e.send.is_closed() && e.send.ended() == Some(&Ended::Aborted)
+    });
+    script.receive(&[Frame::Ping]).expect_nothing();
+}
+
+#[test]
+fn who_leaves_after_its_close_says_nothing_more() {
+    let mut script = one_packet();
+    script.event("abort", |e, now| e.send.abort(now));
+    script.expect_packet().close(close_code::ABORTED);
+    script.event("leave", |e, now| e.send.leave(now));
+    script.check("closed", |e| e.send.is_closed());
+    script.expect_nothing();
+}
+
+#[test]
+fn a_last_word_that_no_carrier_takes_is_not_waited_for() {
+    let mut endpoint = Endpoint::new(&Setup::default(), origin());
+    endpoint.send.leave(origin());
+    let at = endpoint.send.next_timeout().expect("it has a limit");
+    assert!(at <= origin() + 100.ms());
+    endpoint.send.handle_end_timeout(at);
+    assert!(endpoint.send.is_closed());
 }
 
 #[test]

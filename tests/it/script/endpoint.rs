@@ -152,7 +152,7 @@ impl Endpoint {
 
     /// The application writes `bytes` more of [`byte_at`].
     pub(crate) fn write(&mut self, bytes: u64) {
-        let chunk = (self.written..self.written + bytes).map(byte_at).collect();
+        let chunk: Vec<u8> = (self.written..self.written + bytes).map(byte_at).collect();
         self.written += bytes;
         self.send.write(chunk);
     }
@@ -172,10 +172,12 @@ impl Endpoint {
             path,
             port_only: self.port_only,
             bytes: (payload.len() + 11 + self.tag_bytes) as u64,
+            mark: None,
         };
         let limit = self.window.advertised();
         let mut news = Update::default();
         self.recv.handle_packet(&opened, limit, &mut self.received, &mut news);
+        self.recv.tell_marks(&mut news);
         self.update.merge(&mut news);
     }
 
@@ -222,6 +224,7 @@ impl Endpoint {
             while let Some(transmit) = self.send.poll_transmit(now, &mut self.buffer) {
                 sent.push(self.sent(&transmit));
             }
+            self.send.set_timers(now);
             if sent.len() == before && self.next_event().is_none_or(|at| at > now) {
                 return sent;
             }

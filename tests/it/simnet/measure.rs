@@ -13,7 +13,7 @@ use securestream::testing::{Datagram, Endpoint, Network, Node, Options};
 use std::time::{Duration, Instant};
 
 /// Controllers that are measured. A new one needs no more than its name here.
-pub(crate) const CONTROLLERS: [&str; 2] = ["new-reno", "cubic"];
+pub(crate) const CONTROLLERS: [&str; 3] = ["new-reno", "cubic", "bbr"];
 /// Size of a full packet in bytes.
 pub(crate) const PACKET_BYTES: u64 = 1200;
 /// A router has room for some packets, however short the path behind it.

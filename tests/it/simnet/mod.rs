@@ -3,16 +3,27 @@
 //! Each seed runs in plain and in secure mode. `SIM_SEEDS=n` runs so many seeds (2,000 by default); `SIM_SEED=n` repeats
 //! one and prints what happened.
 
+mod ecn;
 mod extremes;
+mod figure;
 mod goodput;
 mod holes;
+mod link_table;
+mod links;
+mod lte;
 mod measure;
+mod near_limit;
+mod path_mtu;
+mod reduction;
 mod run;
 mod scenario;
 mod transcript;
+mod within_a_machine;
 
 use run::{Mode, Outcome, run};
 use scenario::{FAULTS, Scenario};
+use securestream::proto::Config;
+use securestream::testing::Options;
 use std::env;
 use std::fmt::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,6 +32,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use transcript::Transcript;
+
+/// An end with this controller, whose packets have one size from the first on.
+fn packets_of_one_size(controller: &str) -> Options {
+    Options {
+        config: Config {
+            congestion: controller.into(),
+            packet_bytes: links::PACKET_BYTES,
+            max_packet_bytes: links::PACKET_BYTES,
+            ..Config::default()
+        },
+        ..Options::default()
+    }
+}
 
 const SEEDS: u64 = 2000;
 const MODES: [Mode; 2] = [Mode::Plain, Mode::Secure];

@@ -131,9 +131,10 @@ pub(super) fn run(scenario: &Scenario, mode: Mode, transcript: Option<&Transcrip
     let options = |app: &App, security: Security| Options {
         security,
         config: Config {
-            packet_bytes: scenario.packet_bytes,
+            max_packet_bytes: scenario.max_packet_bytes,
             initial_window: app.initial_window,
             max_window: app.max_window,
+            congestion: app.congestion.into(),
             // Loss of several kinds at once can silence a path for longer than people would wait.
             idle_timeout: Duration::from_secs(180),
             // A client that has nothing to say cannot know that its address has changed, nor can anybody else.

@@ -1,5 +1,6 @@
 //! What a seed means: sizes, options, and the faults that a run meets.
 
+use super::measure::CONTROLLERS;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -55,6 +56,8 @@ pub(super) struct App {
     pub(super) max_window: u64,
     /// How late the thread that sends looks at what was received.
     pub(super) sender_late: Option<Duration>,
+    /// Name of its congestion controller.
+    pub(super) congestion: &'static str,
 }
 
 /// All that happens in one run.
@@ -66,7 +69,7 @@ pub(super) struct Scenario {
     pub(super) spec: String,
     /// In order of time.
     pub(super) changes: Vec<(Duration, Change)>,
-    pub(super) packet_bytes: usize,
+    pub(super) max_packet_bytes: usize,
     pub(super) tick: Duration,
     pub(super) client: App,
     pub(super) server: App,
@@ -103,13 +106,11 @@ impl Scenario {
         } else {
             rules.push(base.clone());
         }
-        let mut packet_bytes = 1200;
-        let mut must_heal = false;
+        let mut max_packet_bytes = 1200;
         if has(Fault::Mtu) {
-            // Packets that are too large vanish; small ones pass. There is no cure but that the path changes.
-            packet_bytes = rng.random_range(1200..=1452);
+            // Packets that are too large vanish; small ones pass. The search of the path MTU must find that out.
+            max_packet_bytes = rng.random_range(1200..=1452);
             let mtu = rng.random_range(1200..=1452);
-            must_heal = mtu < packet_bytes;
             rules.push(format!("mtu {mtu}"));
         }
         let spec = rules.join("; ");
@@ -123,7 +124,7 @@ impl Scenario {
             changes.push((ms(from), Change::Faults(format!("{way}: blackhole | both: {spec}"))));
             changes.push((ms(last), Change::Faults(spec.clone())));
         }
-        if must_heal || rng.random_bool(0.5) {
+        if rng.random_bool(0.5) {
             let at = last + rng.random_range(0..6000);
             changes.push((ms(at), Change::Heal(base)));
         }
@@ -141,6 +142,7 @@ impl Scenario {
                 initial_window,
                 max_window: initial_window << rng.random_range(0..=6),
                 sender_late: None,
+                congestion: "",
             }
         };
         let (mut client, mut server) = (app(), app());
@@ -148,12 +150,15 @@ impl Scenario {
         for app in [&mut client, &mut server] {
             app.sender_late = rng.random_bool(0.5).then(|| us(rng.random_range(0..10_000)));
         }
+        for app in [&mut client, &mut server] {
+            app.congestion = CONTROLLERS[rng.random_range(0..CONTROLLERS.len())];
+        }
         Self {
             seed,
             faults,
             spec,
             changes,
-            packet_bytes,
+            max_packet_bytes,
             tick,
             client,
             server,
@@ -197,7 +202,11 @@ impl fmt::Display for Scenario {
         for (at, change) in &self.changes {
             writeln!(f, "  {at:?}: {change:?}")?;
         }
-        writeln!(f, "  packets of {} bytes, tick {:?}", self.packet_bytes, self.tick)?;
+        writeln!(
+            f,
+            "  packets of up to {} bytes, tick {:?}",
+            self.max_packet_bytes, self.tick
+        )?;
         writeln!(f, "  client {:?}\n  server {:?}", self.client, self.server)
     }
 }
