@@ -36,7 +36,7 @@
 //! - Errors are [`std::io::Error`]s of the usual kinds, with a [`StreamError`] inside; see [`StreamError::of`].
 //! - The carrier is a [`Subsystem`](subsystem::Subsystem): UDP, TCP, memory, or your own. Any of them can be made as bad
 //!   as needed for a test: see [`impair`] and [`filter`].
-//! - The feature `cli` (on by default) is for the command-line tools; programs can do without.
+//! - The features `cli` and `controller` (on by default) are for the command-line tools; programs can do without.
 //!
 //! # Layers
 //! A module imports only from rows above its own.
@@ -49,6 +49,7 @@
 //! | [`classic`] | the protocol of the original program, for teaching and for old peers; next to `stream`, not above it |
 //! | [`proxy`] | the man in the middle, and network emulator |
 //! | [`attack`] | what a man in the middle can do, for lessons and tests |
+//! | `control` | the controller with its page, and what connects endpoints and proxies to it (feature `controller`) |
 //!
 //! The files `docs/architecture.md` and `docs/protocol.md` beside the source say how it is built, and what every byte on
 //! the wire means.
@@ -69,6 +70,9 @@ pub mod wire;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "controller")]
+pub mod control;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 
@@ -76,7 +80,9 @@ pub use crypto::tls::{KeyLog, KeyLogFile, SecureOptions, Suite};
 pub use crypto::{identity, trust};
 pub use error::{Limit, StreamError};
 pub use stats::{BlockedBy, ListenerStats, Stats};
-pub use stream::{Carrier, CloseHandle, Finished, Incident, Limits, Listener, Security, Stream, StreamBuilder};
+pub use stream::{
+    Carrier, CloseHandle, Finished, Incident, Limits, Listener, Received, Security, Stream, StreamBuilder,
+};
 
 /// The examples in the texts are compiled and run by `cargo test`.
 #[cfg(doctest)]
@@ -86,4 +92,8 @@ mod texts {
 
     #[doc = include_str!("../docs/architecture.md")]
     struct Architecture;
+
+    #[cfg(feature = "controller")]
+    #[doc = include_str!("../docs/rest.md")]
+    struct Rest;
 }

@@ -30,6 +30,10 @@ pub struct Stats {
     pub spurious_losses: u64,
     /// Probe time-outs that fired.
     pub probe_timeouts: u64,
+    /// Packets that a queue on the way has marked (ECN-CE), as the peer counts them.
+    pub ce_packets: u64,
+    /// ECN marks get through, and all packets have one (RFC 9000, section 13.4).
+    pub is_ecn_capable: bool,
     /// Packets that arrived again, repeated by the network or replayed by somebody: nothing of them was taken.
     pub replays_rejected: u64,
     /// Datagrams dropped because they were not authentic (secure), failed their checksum (plain), or were malformed.
@@ -58,6 +62,8 @@ pub struct Stats {
     pub pacing_bytes_per_sec: u64,
     /// Packet size in use.
     pub pmtu_bytes: u64,
+    /// Packet sizes that worked and then did not any more (RFC 8899): packets became smaller.
+    pub mtu_black_holes: u64,
     /// Written and not yet acknowledged.
     pub send_buffer_bytes: u64,
     /// Received and not yet read, gaps included.

@@ -3,6 +3,7 @@
 //! The send thread owns the others: it ends first, then wakes and joins them. Whoever drops the last handle joins the
 //! send thread.
 
+use super::alarm::{self, Alarm};
 use super::budget::Share;
 use super::core::Core;
 use super::handshake::Established;
@@ -11,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::monitor::Monitor;
 use super::outbox::Outbox;
 use super::pipe::{Counts, Pipe};
+use super::turns::Fast;
 use super::{recv_thread, send_thread, timer_thread};
 use crate::crypto::identity::PublicKey;
 use crate::error::StreamError;
@@ -19,7 +21,6 @@ use crate::proto::path::PathId as Path;
 use crate::stats::Stats;
 use crate::subsystem::{Halves, PathId, Properties, Waker};
 use crate::wire::packet::{ConnectionId, ShortForm};
-use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -57,6 +58,7 @@ pub(crate) struct Status {
 pub(crate) struct Connection {
     pub(crate) mailbox: Mailbox,
     pub(crate) outbox: Outbox,
+    pub(crate) alarm: Alarm,
     pub(crate) pipe: Pipe,
     pub(crate) status: Monitor<Status>,
     /// Gauges and counters of the sending side.
@@ -68,6 +70,7 @@ pub(crate) struct Connection {
     paths: Mutex<Vec<(PathId, Path)>>,
     /// The number of the path that packets take, as the send thread sees it.
     pub(crate) active_path: AtomicU64,
+    pub(crate) fast: Fast,
     wakeups: AtomicU64,
     closing: AtomicBool,
     waker: Arc<dyn Waker>,
@@ -239,6 +242,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
     let (mailbox, doorbell) = Mailbox::new();
     let largest = properties.max_packet.min(halves.tx.pool().buffer_bytes());
     config.packet_bytes = config.packet_bytes.min(largest);
+    config.max_packet_bytes = config.max_packet_bytes.min(largest);
     if config.packet_bytes < MIN_PACKET {
         let reason = format!("the subsystem carries {largest} bytes, packets need {MIN_PACKET}");
         return Err(StreamError::Invalid { reason }.into());
@@ -257,6 +261,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
     let connection = Arc::new(Connection {
         mailbox,
         outbox: Outbox::new(),
+        alarm: Alarm::new(now),
         pipe: Pipe::new(initial_window, max_window, share),
         status: Monitor::new(Status::default()),
         snapshot: Mutex::new(Stats::default()),
@@ -265,6 +270,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         packet_bytes: AtomicUsize::new(packet_bytes),
         paths: Mutex::new(vec![(path, Path(0))]),
         active_path: AtomicU64::new(0),
+        fast: Fast::default(),
         wakeups: AtomicU64::new(0),
         closing: AtomicBool::new(false),
         waker: Arc::clone(&halves.waker),
@@ -276,11 +282,11 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
     });
 
     let name = local_id;
-    let (arm, deadlines) = bounded(8);
+    let (arm, woken) = alarm::messages();
     let timer = {
         let connection = Arc::clone(&connection);
         spawn(format!("ss-timer-{name}"), move || {
-            guard(&connection, || timer_thread::run(&connection, &deadlines));
+            guard(&connection, || timer_thread::run(&connection, &woken));
         })?
     };
     let receiver = {

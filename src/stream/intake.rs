@@ -5,6 +5,7 @@
 use crate::crypto::engine::Opener;
 use crate::crypto::mac;
 use crate::crypto::replay::ReplayWindow;
+use crate::proto::ecn::Mark;
 use crate::proto::path::PathId;
 use crate::proto::recv_half::{Opened, RecvHalf, Sink};
 use crate::proto::update::{Close, Update};
@@ -38,6 +39,8 @@ pub(crate) struct Arrival {
     /// The address there differs from that of the active path in its port only.
     pub(crate) port_only: bool,
     pub(crate) received_at: Instant,
+    /// The ECN mark of all of them.
+    pub(crate) mark: Option<Mark>,
     /// The offset up to which we let the peer send.
     pub(crate) limit: u64,
 }
@@ -184,8 +187,14 @@ impl Intake {
             path: arrival.path,
             port_only: arrival.port_only,
             bytes: found.bytes,
+            mark: arrival.mark,
         };
         self.half.handle_packet(&opened, arrival.limit, sink, update);
+    }
+
+    /// To be called once all packets of a batch are handled, before the sender gets `update`.
+    pub(crate) fn finish(&self, update: &mut Update) {
+        self.half.tell_marks(update);
         update.generation = self.opener.generation();
     }
 }

@@ -80,17 +80,20 @@ impl Mailbox {
         self.ring();
     }
 
-    /// Merges news of the receiver. Rings only if the sender has to look: plain data may wait until enough of it
+    /// Leaves the limit up to which the peer may send, for the next packet to take along. Whoever may not wait for one
+    /// rings.
+    pub(crate) fn advertise(&self, limit: u64) {
+        let letters = &mut self.inner.lock().letters;
+        letters.advertise = letters.advertise.max(limit);
+    }
+
+    /// Merges news of the receiver. `true`: the sender has to look, so ring soon. Plain data may wait until enough of it
     /// wants an acknowledgement.
-    pub(crate) fn merge(&self, update: &mut Update) {
-        let urgent = {
-            let mut inner = self.inner.lock();
-            inner.letters.update.merge(update);
-            inner.letters.update.is_urgent(inner.ack_after, inner.ack_timer_runs)
-        };
-        if urgent {
-            self.ring();
-        }
+    #[must_use]
+    pub(crate) fn merge(&self, update: &mut Update) -> bool {
+        let mut inner = self.inner.lock();
+        inner.letters.update.merge(update);
+        inner.letters.update.is_urgent(inner.ack_after, inner.ack_timer_runs)
     }
 
     /// Takes everything. `letters` must be empty and serves as the next store.

@@ -19,11 +19,14 @@
 mod builder;
 mod limits;
 mod listener;
+mod loan;
 mod options;
+mod owned;
 mod owner;
 mod read_write;
 
 mod acceptor;
+mod alarm;
 mod budget;
 mod connection;
 pub(crate) mod core;
@@ -34,6 +37,7 @@ mod queue;
 mod recv_thread;
 mod send_thread;
 mod timer_thread;
+mod turns;
 
 pub(crate) mod handshake;
 pub(crate) mod intake;
@@ -42,6 +46,7 @@ mod monitor;
 mod outbox;
 pub(crate) mod outlet;
 mod patience;
+mod patient_recv;
 mod pipe;
 pub(crate) mod report;
 mod security;
@@ -53,6 +58,7 @@ mod tests;
 pub use builder::{Carrier, StreamBuilder};
 pub use limits::Limits;
 pub use listener::{CloseHandle, Incident, Listener};
+pub use pipe::Received;
 pub use security::Security;
 
 use crate::crypto::identity::PublicKey;

@@ -6,13 +6,14 @@
 use super::monitor::Monitor;
 use super::patience::Patience;
 use crate::error::StreamError;
+use crate::proto::chunk::Chunk;
 use std::collections::VecDeque;
 use std::mem;
 
 /// Largest chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
 /// Writes of at least this many bytes are copied without the lock, in chunks of their own.
-const COPY_UNLOCKED: usize = 16 * 1024;
+pub(super) const COPY_UNLOCKED: usize = 16 * 1024;
 /// Empty chunks kept for reuse while data flows.
 const SPARE_CHUNKS: usize = 16;
 /// Writers are woken only when they can write this much, or a quarter of the buffer: each wake-up costs more than
@@ -23,7 +24,7 @@ pub(super) const INITIAL_LIMIT: u64 = 256 * 1024;
 
 #[derive(Debug)]
 struct State {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     spare: Vec<Vec<u8>>,
     /// Written or promised, and not acknowledged.
     held: u64,
@@ -33,6 +34,22 @@ struct State {
     /// Bytes that the send thread will never see were dropped: what it has is a part, and must not look whole.
     cut: bool,
     error: Option<StreamError>,
+    /// The send thread would send more at once.
+    is_hungry: bool,
+}
+
+/// How far the send thread has come, for those who write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Released {
+    /// Acknowledged since it last said so, in bytes.
+    pub(crate) acked: u64,
+    /// What the buffer may hold, in bytes.
+    pub(crate) limit: u64,
+    /// Nothing is in flight, so that a writer need not wait for more room at once.
+    pub(crate) quiet: bool,
+    /// It would send more at once. If not, it will be woken by its peer or its timer before it can, and finds then what
+    /// was written meanwhile.
+    pub(crate) hungry: bool,
 }
 
 /// What the send thread learns with the chunks that it takes.
@@ -64,24 +81,19 @@ impl State {
     fn append(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = self
-                .chunks
-                .back()
-                .map_or(0, |chunk| chunk.capacity().min(CHUNK).saturating_sub(chunk.len()));
-            if room == 0 {
+            if let Some(Chunk::Copied(chunk)) = self.chunks.back_mut() {
+                let room = chunk.capacity().min(CHUNK).saturating_sub(chunk.len());
+                let (now, later) = rest.split_at(rest.len().min(room));
+                chunk.extend_from_slice(now);
+                rest = later;
+            }
+            if !rest.is_empty() {
                 let chunk = self
                     .spare
                     .pop()
                     .unwrap_or_else(|| Vec::with_capacity(rest.len().clamp(1024, CHUNK)));
-                self.chunks.push_back(chunk);
-                continue;
+                self.chunks.push_back(Chunk::Copied(chunk));
             }
-            let (now, later) = rest.split_at(rest.len().min(room));
-            self.chunks
-                .back_mut()
-                .expect("there is room in a chunk")
-                .extend_from_slice(now);
-            rest = later;
         }
     }
 }
@@ -109,6 +121,7 @@ impl Outbox {
             finished: false,
             cut: false,
             error: None,
+            is_hungry: true,
         }))
     }
 
@@ -157,11 +170,40 @@ impl Outbox {
                         return Err(error);
                     }
                     state.written += n as u64;
-                    state.chunks.push_back(chunk);
+                    state.chunks.push_back(Chunk::Copied(chunk));
                     Ok(Some(n))
                 })
             }
         }
+    }
+
+    /// Takes all of `chunk`, as soon as there is room for any: its memory exists already. Copies are gathered, as small
+    /// writes are. `Ok(None)`: no room in time, and nothing was taken.
+    pub(crate) fn write_chunk(&self, chunk: Chunk, patience: Patience) -> Result<Option<usize>, StreamError> {
+        let len = chunk.len();
+        let mut chunk = Some(chunk);
+        let mut attempt = |state: &mut State| -> Option<Result<usize, StreamError>> {
+            if let Err(error) = state.check() {
+                return Some(Err(error));
+            }
+            if len > 0 && state.room() == 0 {
+                return None;
+            }
+            state.held += len as u64;
+            state.written += len as u64;
+            match chunk.take() {
+                Some(Chunk::Copied(bytes)) => state.append(&bytes),
+                Some(given) if len > 0 => state.chunks.push_back(given),
+                // Dropped with the closure, not under the lock: it is code of the application.
+                nothing => chunk = nothing,
+            }
+            Some(Ok(len))
+        };
+        let taken = match self.0.with(|state, _| attempt(state)) {
+            Some(taken) => Some(taken),
+            None => self.0.wait(patience.deadline(), |state, _| attempt(state)),
+        };
+        taken.transpose()
     }
 
     /// Nothing more will be written. `false` if that was so before.
@@ -174,13 +216,15 @@ impl Outbox {
 
     /// Nothing can be written any more; writers get `error`.
     pub(crate) fn fail(&self, error: StreamError) {
-        self.0.with(|state, wake| {
+        let unsent = self.0.with(|state, wake| {
             state.error.get_or_insert(error);
             state.cut |= !state.chunks.is_empty();
-            state.chunks.clear();
             state.spare.clear();
             wake.all();
+            mem::take(&mut state.chunks)
         });
+        // Not under the lock: what was given away may do anything when it is dropped.
+        drop(unsent);
     }
 
     /// Bytes that the application has written.
@@ -199,7 +243,7 @@ impl Outbox {
     }
 
     /// For the send thread: takes every chunk.
-    pub(crate) fn take(&self, chunks: &mut VecDeque<Vec<u8>>) -> Taken {
+    pub(crate) fn take(&self, chunks: &mut VecDeque<Chunk>) -> Taken {
         self.0.with(|state, _| {
             mem::swap(&mut state.chunks, chunks);
             Taken {
@@ -209,12 +253,18 @@ impl Outbox {
         })
     }
 
-    /// For the send thread: the peer has acknowledged `bytes` more, the buffer may hold `limit`, and `recycled` chunks
-    /// are empty again. `quiet`: nothing is in flight, so that a writer need not wait for more room at once.
-    pub(crate) fn released(&self, bytes: u64, limit: u64, quiet: bool, recycled: &mut Vec<Vec<u8>>) {
+    /// Whether the send thread must be rung for what was written before this call.
+    pub(crate) fn is_ring_due(&self) -> bool {
+        self.0.with(|state, _| state.is_hungry)
+    }
+
+    /// For the send thread: how far it has come; `recycled` chunks are empty again. `false`: it is hungry and something was
+    /// written since it took chunks, perhaps without a ring, so it must not sleep.
+    pub(crate) fn released(&self, news: Released, recycled: &mut Vec<Vec<u8>>) -> bool {
         self.0.with(|state, wake| {
-            state.limit = limit;
-            state.held = state.held.saturating_sub(bytes);
+            state.is_hungry = news.hungry;
+            state.limit = news.limit;
+            state.held = state.held.saturating_sub(news.acked);
             while state.spare.len() < SPARE_CHUNKS
                 && let Some(chunk) = recycled.pop()
             {
@@ -222,11 +272,12 @@ impl Outbox {
             }
             recycled.clear();
             let room = state.room();
-            let is_worth_it = room >= WAKE_ROOM.min(state.limit / 4) || quiet;
+            let is_worth_it = room >= WAKE_ROOM.min(state.limit / 4) || news.quiet;
             if wake.is_awaited() && room > 0 && is_worth_it {
                 wake.all();
             }
-        });
+            !news.hungry || state.chunks.is_empty()
+        })
     }
 
     /// For the send thread: nothing is in flight. Gives memory back.

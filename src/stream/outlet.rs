@@ -17,6 +17,8 @@ pub(crate) struct Filled {
     pub(crate) segment_bytes: usize,
     /// Where they go.
     pub(crate) path: PathId,
+    /// They are to be marked as ECT(0).
+    pub(crate) is_marked: bool,
 }
 
 /// What is known about the key in use (RFC 9001, section 6.1).
@@ -88,13 +90,23 @@ impl Outlet {
 
     /// Fills `buffer` with at most `max_packets` packets. `None`: nothing may be sent now.
     pub(crate) fn fill(&mut self, now: Instant, buffer: &mut [u8], max_packets: usize) -> Option<Filled> {
+        let filled = self.poll(now, buffer, max_packets);
+        if filled.is_some() {
+            self.half.set_timers(now);
+        }
+        filled
+    }
+
+    fn poll(&mut self, now: Instant, buffer: &mut [u8], max_packets: usize) -> Option<Filled> {
         self.renew_key(now);
         self.half.set_key_phase(self.sealer.key_phase());
-        if let Some(transmit) = self.half.poll_path_transmit(now, buffer) {
+        let alone = self.half.poll_path_transmit(now, buffer);
+        if let Some(transmit) = alone.or_else(|| self.half.poll_mtu_probe(now, buffer)) {
             return self.seal(&transmit, buffer).then_some(Filled {
                 bytes: transmit.bytes,
                 segment_bytes: transmit.bytes,
                 path: transmit.path,
+                is_marked: false,
             });
         }
         let full = self.half.packet_bytes();
@@ -102,6 +114,7 @@ impl Outlet {
             bytes: 0,
             segment_bytes: full,
             path: self.half.active_path(),
+            is_marked: self.half.begin_batch(),
         };
         for _ in 0..max_packets {
             let rest = &mut buffer[filled.bytes..];

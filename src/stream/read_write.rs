@@ -34,11 +34,21 @@ impl Read for &Stream {
     }
 }
 
+impl Stream {
+    /// A sender that must wait for its peer anyway is not woken for every write.
+    pub(super) fn ring_if_due(&self) {
+        let connection = self.connection();
+        if connection.outbox.is_ring_due() {
+            connection.mailbox.ring();
+        }
+    }
+}
+
 impl Write for &Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let patience = self.settings().write_patience();
         let n = found(self.connection().outbox.write(buf, patience), patience, Limit::Write)?;
-        self.connection().mailbox.ring();
+        self.ring_if_due();
         Ok(n)
     }
 
@@ -57,7 +67,7 @@ impl Write for &Stream {
                 Err(_) => break,
             }
         }
-        self.connection().mailbox.ring();
+        self.ring_if_due();
         Ok(written)
     }
 

@@ -2,6 +2,7 @@
 
 use super::printable::printable;
 use crate::error::{Limit, StreamError};
+use crate::proto::ecn::State;
 use crate::proto::update::Close;
 use crate::proto::{Ended, SendHalf};
 use crate::stats::{BlockedBy, Stats};
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub(crate) fn snapshot(half: &SendHalf) -> Stats {
     let (counters, rtt, controller) = (half.counters(), half.rtt(), half.controller());
     let progress = half.progress();
-    let rate = controller.pacing_rate(rtt);
+    let rate = half.pacing_rate();
     Stats {
         packets_sent: counters.packets_sent,
         bytes_sent: counters.bytes_sent,
@@ -22,6 +23,8 @@ pub(crate) fn snapshot(half: &SendHalf) -> Stats {
         lost_packets: counters.lost_packets,
         spurious_losses: counters.spurious_losses,
         probe_timeouts: counters.probe_timeouts,
+        ce_packets: half.ecn().ce_pkts(),
+        is_ecn_capable: half.ecn().state() == State::Capable,
         cwnd_bytes: controller.window(),
         ssthresh_bytes: controller.ssthresh(),
         in_flight_bytes: half.bytes_in_flight(),
@@ -33,6 +36,7 @@ pub(crate) fn snapshot(half: &SendHalf) -> Stats {
         pto: half.pto(),
         pacing_bytes_per_sec: if rate == u64::MAX { 0 } else { rate },
         pmtu_bytes: half.packet_bytes() as u64,
+        mtu_black_holes: half.mtu_black_holes(),
         send_buffer_bytes: progress.unacked_bytes,
         blocked_by: blocked_by(half),
         ..Stats::default()

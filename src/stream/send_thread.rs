@@ -10,13 +10,16 @@
 
 use super::connection::{Bury, Connection, Tombstone};
 use super::mailbox::Letters;
-use super::outbox::Taken;
+use super::outbox::{Released, Taken};
 use super::outlet::{Filled, Outlet};
+use super::patient_recv;
 use super::report::{is_gone, snapshot, verdict};
+use super::turns::{Pace, Turns};
 use crate::error::StreamError;
 use crate::proto::LONGEST_CLOSE_WAIT;
+use crate::proto::chunk::Chunk;
 use crate::stats::BlockedBy;
-use crate::subsystem::{Batch, Buffer, PacketTx, Sent};
+use crate::subsystem::{Batch, Buffer, Ecn, PacketTx, Sent};
 use crate::wire::packet::ConnectionId;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
@@ -31,6 +34,9 @@ const BURST: usize = 128 * 1024;
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 /// A carrier that takes nothing is asked again after this long, so that the end of the stream is noticed meanwhile.
 const STALL_LOOK: Duration = Duration::from_millis(100);
+/// A stream that is quiet for so long gives back the memory that it keeps for speed. Soon, so that streams which are busy
+/// one after the other use the same memory.
+const REST_AFTER: Duration = Duration::from_millis(50);
 /// Probe time-outs that a listener answers for a stream that has ended (RFC 9000, section 10.2).
 ///
 /// More than three, for a peer whose packets were lost has backed off: this long it sends at least four probes.
@@ -41,15 +47,27 @@ const REBIND_PTOS: u32 = 3;
 /// It does so no more often than this.
 const REBIND_PAUSE: Duration = Duration::from_millis(500);
 
+/// How far a quiet stream is from giving memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Something is on its way.
+    Busy,
+    /// Memory goes back then, if nothing happens before.
+    Due(Instant),
+    /// It has gone back.
+    Taken,
+}
+
 struct Driver<'a> {
     connection: &'a Connection,
     outlet: Outlet,
     tx: Box<dyn PacketTx>,
-    arm: Sender<Instant>,
-    armed: Option<Instant>,
-    chunks: VecDeque<Vec<u8>>,
+    arm: Sender<()>,
+    chunks: VecDeque<Chunk>,
     recycled: Vec<Vec<u8>>,
-    timer_fired: bool,
+    /// Something came from the peer or from the application in this round.
+    is_stirred: bool,
+    rest: Rest,
     /// What kind of error ended the carrier.
     carrier_error: Option<io::ErrorKind>,
     stalled_since: Option<Instant>,
@@ -62,6 +80,28 @@ struct Driver<'a> {
     /// The last packets sent after the connection closed, for the tombstone.
     close_packet: Option<Vec<u8>>,
     keeps_close: bool,
+    pace: Pace,
+    turns: Turns,
+}
+
+/// Tells the listener at the end, and after a panic too: it would keep a place for the stream for ever.
+struct Burial {
+    bury: Option<Bury>,
+    local_id: ConnectionId,
+    close: Option<Vec<u8>>,
+    keep: Duration,
+}
+
+impl Drop for Burial {
+    fn drop(&mut self) {
+        if let Some(bury) = self.bury.take() {
+            bury(Tombstone {
+                local_id: self.local_id,
+                close: self.close.take(),
+                keep: self.keep,
+            });
+        }
+    }
 }
 
 /// Runs until the connection is closed and its last packet sent.
@@ -70,19 +110,26 @@ pub(crate) fn run(
     outlet: Outlet,
     tx: Box<dyn PacketTx>,
     doorbell: &Receiver<()>,
-    arm: Sender<Instant>,
+    arm: Sender<()>,
     bury: Option<Bury>,
     local_id: ConnectionId,
 ) {
+    let keeps_close = bury.is_some();
+    let mut burial = Burial {
+        bury,
+        local_id,
+        close: None,
+        keep: Duration::ZERO,
+    };
     let mut driver = Driver {
         connection,
         outlet,
         tx,
         arm,
-        armed: None,
         chunks: VecDeque::new(),
         recycled: Vec::new(),
-        timer_fired: false,
+        is_stirred: false,
+        rest: Rest::Busy,
         carrier_error: None,
         stalled_since: None,
         finished: false,
@@ -90,7 +137,9 @@ pub(crate) fn run(
         rebind_after: REBIND_PTOS,
         rebound_at: None,
         close_packet: None,
-        keeps_close: bury.is_some(),
+        keeps_close,
+        pace: Pace::default(),
+        turns: Turns::default(),
     };
     let mut letters = Letters::default();
     loop {
@@ -98,22 +147,17 @@ pub(crate) fn run(
         let now = Instant::now();
         driver.read(&mut letters, now);
         let more = driver.transmit(now);
-        driver.publish(now);
+        driver.turns.set(connection.fast.is_any());
+        let may_sleep = driver.publish(now);
         if driver.is_over() {
             break;
         }
-        if !more {
+        if !more && may_sleep {
             driver.wait(doorbell);
         }
     }
-    if let Some(bury) = bury {
-        let keep = TOMBSTONE_PTOS * driver.outlet.half.pto().min(LONGEST_CLOSE_WAIT);
-        bury(Tombstone {
-            local_id,
-            close: driver.close_packet.take(),
-            keep,
-        });
-    }
+    burial.keep = TOMBSTONE_PTOS * driver.outlet.half.pto().min(LONGEST_CLOSE_WAIT);
+    burial.close = driver.close_packet.take();
 }
 
 impl Driver<'_> {
@@ -121,6 +165,7 @@ impl Driver<'_> {
     fn read(&mut self, letters: &mut Letters, now: Instant) {
         let half = &mut self.outlet.half;
         let generation = letters.update.generation;
+        self.is_stirred = letters.update.last_received.is_some();
         half.handle_update(now, &mut letters.update);
         if letters.advertise > 0 {
             half.advertise(std::mem::take(&mut letters.advertise));
@@ -132,6 +177,7 @@ impl Driver<'_> {
             half.set_nodelay(nodelay);
         }
         let Taken { finished, cut } = self.connection.outbox.take(&mut self.chunks);
+        self.is_stirred |= !self.chunks.is_empty();
         for chunk in self.chunks.drain(..) {
             half.write(chunk);
         }
@@ -160,10 +206,7 @@ impl Driver<'_> {
             self.carrier_error.get_or_insert(kind);
             half.carrier_lost(reason);
         }
-        self.timer_fired = std::mem::take(&mut letters.expired);
-        if self.timer_fired {
-            self.armed = None;
-        }
+        letters.expired = false;
         half.close_if_complete(now);
         self.outlet.follow(generation);
     }
@@ -186,6 +229,8 @@ impl Driver<'_> {
                 return false;
             };
             sent += filled.bytes;
+            let is_fast = self.pace.note(filled.bytes as u64, now);
+            self.connection.fast.set_sending(is_fast);
             buffer.set_len(filled.bytes);
             if !self.send(buffer, &filled, now) {
                 return true;
@@ -204,10 +249,15 @@ impl Driver<'_> {
             buffer,
             segment_bytes: filled.segment_bytes,
             path,
-            ecn: None,
+            ecn: filled.is_marked.then_some(Ecn::Ect0),
         };
         match self.tx.send(batch) {
-            Ok(Sent::Taken) => true,
+            Ok(Sent::Taken) => {
+                if let Some(bytes) = self.tx.take_oversize() {
+                    self.outlet.half.handle_oversize(bytes);
+                }
+                true
+            }
             Ok(Sent::Pending) => {
                 self.stalled_since = Some(now);
                 false
@@ -276,8 +326,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Tells everybody else how far we are.
-    fn publish(&mut self, now: Instant) {
+    /// Tells everybody else how far we are. `false`: there is something new to send.
+    fn publish(&mut self, now: Instant) -> bool {
         let half = &mut self.outlet.half;
         let (ack_after, ack_timer_runs) = half.look_after();
         self.connection.mailbox.set_look_after(ack_after, ack_timer_runs);
@@ -287,21 +337,20 @@ impl Driver<'_> {
         let progress = half.progress();
         let acked = progress.acked_offset - self.released;
         self.released = progress.acked_offset;
-        self.connection.outbox.released(
-            acked,
-            progress.buffer_limit,
-            half.bytes_in_flight() == 0,
+        let may_sleep = self.connection.outbox.released(
+            Released {
+                acked,
+                limit: progress.buffer_limit,
+                quiet: half.bytes_in_flight() == 0,
+                hungry: half.is_hungry(),
+            },
             &mut self.recycled,
         );
+        self.connection
+            .packet_bytes
+            .store(half.packet_bytes(), Ordering::Relaxed);
         self.connection.pipe.set_min_rtt(half.rtt().min_rtt());
-        if let Some(next) = half
-            .next_timeout()
-            .filter(|at| self.armed.is_none_or(|armed| *at < armed))
-        {
-            // The timer thread never waits for us, so there is room at once. It is gone only after a panic.
-            let _ = self.arm.send(next.max(now));
-            self.armed = Some(next);
-        }
+        self.connection.alarm.set(half.next_timeout(), &self.arm);
         if progress.stopped.is_some() {
             let reason = "the peer has stopped reading".into();
             self.connection.outbox.fail(StreamError::BrokenPipe { reason });
@@ -331,12 +380,20 @@ impl Driver<'_> {
         if let Some(result) = ended {
             self.connection.end(&result);
         }
-        if self.timer_fired && half.bytes_in_flight() == 0 && progress.unacked_bytes == 0 {
-            self.release_memory();
-        }
+        let is_quiet = half.bytes_in_flight() == 0 && progress.unacked_bytes == 0;
+        self.rest = match self.rest {
+            _ if !is_quiet => Rest::Busy,
+            Rest::Due(at) if !self.is_stirred && at <= now => {
+                self.release_memory();
+                Rest::Taken
+            }
+            Rest::Due(_) | Rest::Taken if !self.is_stirred => self.rest,
+            _ => Rest::Due(now + REST_AFTER),
+        };
+        may_sleep
     }
 
-    /// Nothing is on its way and the timer had time to fire: what is kept for speed goes back to the system.
+    /// Nothing has happened for a while: what is kept for speed goes back to the system.
     fn release_memory(&mut self) {
         self.outlet.half.release_memory();
         self.connection.outbox.trim();
@@ -350,7 +407,11 @@ impl Driver<'_> {
         match self.outlet.half.next_paced() {
             None => {
                 // Disconnected cannot be: the mailbox lives in the connection, which we hold.
-                let _ = doorbell.recv();
+                let rest_at = match self.rest {
+                    Rest::Due(at) => Some(at),
+                    Rest::Busy | Rest::Taken => None,
+                };
+                let _ = patient_recv::recv(doorbell, rest_at);
                 self.connection.note_wakeup();
             }
             Some(at) if at.saturating_duration_since(Instant::now()) < SHORTEST_SLEEP => {
@@ -360,7 +421,7 @@ impl Driver<'_> {
                 let _ = doorbell.try_recv();
             }
             Some(at) => {
-                let _ = doorbell.recv_deadline(at);
+                let _ = patient_recv::recv(doorbell, Some(at));
                 self.connection.note_wakeup();
             }
         }

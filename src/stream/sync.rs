@@ -1,6 +1,6 @@
 //! What the meeting places of a stream's threads stand on: locks, atomics, parking, the doorbell and the clock.
 //!
-//! Monitor, mailbox, outbox and pipe take these from here only. Tests compile the same files once more against a
+//! Monitor, mailbox, outbox, alarm and pipe take these from here only. Tests compile the same files once more against a
 //! `sync` whose scheduler tries many interleavings (`tests/interleavings`).
 
 use std::time::Instant;

@@ -1,29 +1,26 @@
 //! The retransmit-timer thread: one deadline, and a word to the sender when it has passed. It knows no protocol.
 //!
-//! It is re-armed lazily: a message comes only when the new deadline is *earlier*. A deadline that moved away fires
-//! once for nothing, and the sender then arms the next.
+//! It is re-armed lazily, see [`Alarm`](super::alarm::Alarm).
 
+use super::alarm::Look;
 use super::connection::Connection;
+use super::patient_recv;
+use super::sync::now;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
-use std::time::Instant;
 
-/// Runs until the sender of deadlines is gone.
-pub(crate) fn run(connection: &Arc<Connection>, deadlines: &Receiver<Instant>) {
-    let mut deadline: Option<Instant> = None;
+/// Runs until the other end of `woken` is gone.
+pub(crate) fn run(connection: &Arc<Connection>, woken: &Receiver<()>) {
     loop {
-        let news = match deadline {
-            None => deadlines.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => deadlines.recv_deadline(at),
-        };
-        connection.note_wakeup();
-        match news {
-            Ok(at) => deadline = Some(at),
-            Err(RecvTimeoutError::Timeout) => {
-                deadline = None;
-                connection.mailbox.post(|letters| letters.expired = true);
+        match connection.alarm.look(now()) {
+            Look::Due => connection.mailbox.post(|letters| letters.expired = true),
+            Look::Sleep(until) => {
+                let news = patient_recv::recv(woken, until);
+                connection.note_wakeup();
+                if news == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

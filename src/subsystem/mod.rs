@@ -184,7 +184,7 @@ pub trait Subsystem: Send {
 pub struct Halves {
     /// Puts packets on the wire. Used by one thread.
     pub tx: Box<dyn PacketTx>,
-    /// Takes packets from the wire. Used by one thread.
+    /// Takes packets from the wire. Used by one thread at a time: that of a listener may lend it to that of a stream.
     pub rx: Box<dyn PacketRx>,
     /// Ends a blocked [`PacketRx::recv`] or [`PacketTx::flush`] from any thread.
     pub waker: Arc<dyn Waker>,
@@ -246,6 +246,12 @@ pub trait PacketTx: Send {
 
     /// Another sender on the same socket, for the streams of a listener. `None` where one peer owns the carrier.
     fn try_clone(&self) -> Option<Box<dyn PacketTx>> {
+        None
+    }
+
+    /// The size in bytes of a packet that was larger than our own system sends, since this was last asked. It is lost, as
+    /// packets are, and a hint for the search of the path MTU. `None` where no such thing is known.
+    fn take_oversize(&mut self) -> Option<usize> {
         None
     }
 

@@ -1,35 +1,43 @@
 //! Pooled packet buffers that move by ownership between threads and come home when dropped.
 
-use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// A bounded store of equal buffers. Taking from an empty pool allocates, returning to a full pool frees; nothing
-/// ever blocks.
+/// A bounded store of equal buffers. Taking from an empty pool allocates, returning to a full pool frees; nobody ever
+/// waits for a buffer. The one that came back last is taken first: it is the likeliest to be in the cache.
 pub struct Pool {
-    home: Sender<Box<[u8]>>,
-    free: Receiver<Box<[u8]>>,
+    free: Mutex<Free>,
+    keep: usize,
     buffer_bytes: usize,
+}
+
+#[derive(Default)]
+struct Free {
+    buffers: Vec<Box<[u8]>>,
+    /// Nobody has taken one since the pool was emptied: what comes home late is not kept.
+    is_idle: bool,
 }
 
 impl Pool {
     /// A pool of buffers of `buffer_bytes` each that keeps at most `keep` unused ones.
     pub fn new(buffer_bytes: usize, keep: usize) -> Arc<Self> {
-        let (home, free) = crossbeam_channel::bounded(keep);
         Arc::new(Self {
-            home,
-            free,
+            free: Mutex::default(),
+            keep,
             buffer_bytes,
         })
     }
 
     /// A buffer with capacity for `buffer_bytes`, and length 0. Its spare bytes hold what was there before.
     pub fn take(self: &Arc<Self>) -> Buffer {
-        let bytes = self
-            .free
-            .try_recv()
-            .unwrap_or_else(|_| vec![0; self.buffer_bytes].into_boxed_slice());
+        let free = {
+            let mut free = self.free.lock();
+            free.is_idle = false;
+            free.buffers.pop()
+        };
+        let bytes = free.unwrap_or_else(|| vec![0; self.buffer_bytes].into_boxed_slice());
         Buffer {
             bytes,
             len: 0,
@@ -37,14 +45,27 @@ impl Pool {
         }
     }
 
-    /// Frees all unused buffers. For the moment when a stream falls idle.
+    /// Frees all unused buffers, and those that come back before the next is taken. For the moment when a stream falls
+    /// idle.
     pub fn trim(&self) {
-        while self.free.try_recv().is_ok() {}
+        let idle = Free {
+            buffers: Vec::new(),
+            is_idle: true,
+        };
+        let unused = std::mem::replace(&mut *self.free.lock(), idle);
+        drop(unused);
     }
 
     /// The number of unused buffers.
     pub fn unused(&self) -> usize {
-        self.free.len()
+        self.free.lock().buffers.len()
+    }
+
+    fn put(&self, bytes: Box<[u8]>) {
+        let mut free = self.free.lock();
+        if free.buffers.len() < self.keep && !free.is_idle {
+            free.buffers.push(bytes);
+        }
     }
 
     /// The capacity in bytes of each buffer.
@@ -57,7 +78,7 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("buffer_bytes", &self.buffer_bytes)
-            .field("unused", &self.free.len())
+            .field("unused", &self.unused())
             .finish_non_exhaustive()
     }
 }
@@ -112,8 +133,7 @@ impl From<Vec<u8>> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            // A full pool frees the buffer.
-            let _ = pool.home.try_send(std::mem::take(&mut self.bytes));
+            pool.put(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -150,6 +170,17 @@ mod tests {
         let mut again = pool.take();
         assert!(again.is_empty());
         assert_eq!(&again.spare_mut()[..4], b"mark");
+    }
+
+    #[test]
+    fn what_comes_home_to_an_idle_pool_is_not_kept() {
+        let pool = Pool::new(16, 4);
+        let late = pool.take();
+        pool.trim();
+        drop(late);
+        assert_eq!(pool.unused(), 0);
+        drop(pool.take());
+        assert_eq!(pool.unused(), 1, "it is busy again");
     }
 
     #[test]

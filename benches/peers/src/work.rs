@@ -32,6 +32,10 @@ pub enum Transport {
     OursUdp,
     /// Ours on TCP.
     OursTcp,
+    /// The same three; applications give bytes away and take them where they are, as those of quinn do.
+    OwnedUdp1452,
+    OwnedUdp,
+    OwnedTcp,
     Quinn,
     S2n,
     Kcp,
@@ -39,6 +43,13 @@ pub enum Transport {
     PlainTcp,
     /// Blocking datagrams without any protocol.
     RawUdp,
+}
+
+impl Transport {
+    /// Ours, without copies of the application.
+    pub fn is_owned(self) -> bool {
+        matches!(self, Self::OwnedUdp1452 | Self::OwnedUdp | Self::OwnedTcp)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,17 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::signer::Identity;
 use super::testing::{alice, anybody, bob, mallory, mode, modes, modes_with, pinned};
 use super::verifier::{OfClients, OfServers};
 use super::{SecureMode, SecureOptions, Suite};
 use crate::crypto::engine::{Engine, EngineError, KeyChange, Keys, Mode, Side};
-use crate::crypto::identity::{PrivateKey, PublicKey};
+use crate::crypto::identity::{Format, KeyText, Numbers, PrivateKey, PublicKey, Use};
 use crate::crypto::trust::{KnownPeers, Pinned, Refusal, Verify};
 
 /// Both engines, and what they have given out.
@@ -237,7 +238,13 @@ impl SigningKey for Impostor {
 
 impl Signer for Impostor {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        Identity(self.signs.clone()).sign(message)
+        // By the scheme that it names, as it should be: our own signer knows one only.
+        let text = KeyText::new(Numbers::Private(self.signs.rsa().clone()), Use::Identity, "").render(Format::Pem);
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).expect("a private key");
+        let key = any_supported_type(&key).expect("it is RSA");
+        key.choose_scheme(&[self.scheme])
+            .expect("one for RSA keys")
+            .sign(message)
     }
     fn scheme(&self) -> SignatureScheme {
         self.scheme
@@ -272,7 +279,7 @@ fn whoever_shows_a_key_of_somebody_else_is_refused_even_where_anybody_is_welcome
             "{reason}"
         );
     }
-    // The right key, and a signature that calls itself by another name.
+    // The right key, and a good signature, of a scheme that this protocol does not know.
     for scheme in [SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PKCS1_SHA256] {
         let mut handshake = Handshake::new(&mode(alice(), anybody()), &impostor(&bob(), bob(), scheme));
         handshake.run(|_, _| {}).expect_err("another scheme");

@@ -87,7 +87,8 @@ pub(crate) struct Config {
     pub(crate) mode: Arc<dyn Mode>,
     /// What this side tells the peer.
     pub(crate) params: TransportParams,
-    /// The carrier neither loses nor forges: no padding, and no limit of what an unknown address is sent.
+    /// The carrier neither loses nor forges: first packets need not be padded (ours are, for a proxy may bring them to a
+    /// server on datagrams), and there is no limit of what an unknown address is sent.
     pub(crate) reliable: bool,
     /// From `new` to the outcome.
     pub(crate) connect_timeout: Duration,

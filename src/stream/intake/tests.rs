@@ -64,10 +64,12 @@ impl Receiver {
             port_only: false,
             path: PathId(0),
             received_at: self.now,
+            mark: None,
             limit: LIMIT,
         };
         self.intake
             .handle(&found, &datagram, &arrival, &mut self.sink, &mut self.update);
+        self.intake.finish(&mut self.update);
         assert_eq!(self.update.violation, None);
         true
     }

@@ -10,6 +10,7 @@
 
 mod pages;
 mod reader;
+mod received;
 mod sink;
 
 use super::budget::Share;
@@ -19,10 +20,17 @@ use super::patience::Patience;
 use super::sync::{self, AtomicU64, Mutex, Ordering};
 use crate::error::StreamError;
 use crate::proto::flow::RecvWindow;
+use crate::subsystem::Buffer;
 use reader::Reader;
+pub use received::Received;
 use sink::{End, PipeSink, State};
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A peer that may send this much and half a window more comes to be acknowledged before it must stop, and hears of a new
+/// limit then: it needs no packet of its own.
+const AMPLE_CREDIT: u64 = 384 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub(crate) struct Pipe {
     shared: Monitor<State>,
     reader: Mutex<Reader>,
     limit: AtomicU64,
+    /// What came, in order or behind a gap.
+    reached: AtomicU64,
     read: AtomicU64,
     min_rtt_ns: AtomicU64,
 }
@@ -59,6 +69,7 @@ impl Pipe {
             shared: Monitor::new(State::default()),
             reader: Mutex::new(Reader::new(RecvWindow::new(initial, max), max, share)),
             limit: AtomicU64::new(initial),
+            reached: AtomicU64::new(0),
             read: AtomicU64::new(0),
             min_rtt_ns: AtomicU64::new(0),
         }
@@ -71,18 +82,38 @@ impl Pipe {
         self.limit.load(Ordering::Acquire)
     }
 
-    /// Runs `fill` with the end of the pipe under one lock.
-    pub(crate) fn deliver<R>(&self, fill: impl FnOnce(&mut PipeSink<'_>) -> R) -> R {
+    /// Runs `fill` with the end of the pipe under one lock. Payload in `buffer` stays there until it is read, if it is
+    /// most of it; other is copied. Whoever waits for bytes hears of them by [`Pipe::tell`].
+    pub(crate) fn deliver<R>(&self, buffer: Option<&Arc<Buffer>>, fill: impl FnOnce(&mut PipeSink<'_>) -> R) -> R {
+        // Small packets are not even tried.
+        let buffer = buffer.filter(|buffer| pages::is_full(buffer));
         self.shared.with(|state, wake| {
-            let before = state.delivered;
-            let mut sink = PipeSink { state, ended: false };
+            let before = state.pages.full.len();
+            let mut sink = PipeSink {
+                state,
+                buffer,
+                ended: false,
+            };
             let result = fill(&mut sink);
-            // A thread that waits has found the pipe empty, or with less than it wants.
-            if sink.ended || (wake.is_awaited() && sink.state.delivered > before) {
+            if let Some(buffer) = buffer {
+                sink.state.pages.settle(buffer, before);
+            }
+            if sink.ended {
                 wake.all();
             }
+            self.reached.store(state.delivered + state.gapped, Ordering::Release);
             result
         })
+    }
+
+    /// Wakes those who wait for what was delivered.
+    pub(crate) fn tell(&self) {
+        self.shared.with(|_, wake| {
+            // A thread that waits has found the pipe empty, or with less than it wants.
+            if wake.is_awaited() {
+                wake.all();
+            }
+        });
     }
 
     // --- For the send thread.
@@ -144,6 +175,20 @@ impl Pipe {
             for buf in bufs.iter_mut() {
                 n += reader.copy(buf);
             }
+            (n, n)
+        })
+    }
+
+    /// Hands over what stands in one page. `Ok(None)`: nothing came in time.
+    pub(crate) fn read_owned(
+        &self,
+        received: &mut Option<Received>,
+        patience: Patience,
+        mailbox: &Mailbox,
+    ) -> Result<Option<usize>, StreamError> {
+        self.read_with(patience, mailbox, |reader| {
+            *received = reader.pull();
+            let n = received.as_ref().map_or(0, Received::len);
             (n, n)
         })
     }
@@ -296,13 +341,19 @@ impl Pipe {
     fn move_limit(&self, reader: &mut Reader, mailbox: &Mailbox) {
         let min_rtt = Duration::from_nanos(self.min_rtt_ns.load(Ordering::Relaxed));
         let now = sync::now();
-        if reader.window.wants_to_grow(now, min_rtt) {
-            reader.allow(2 * reader.window.window());
+        let (window, wanted) = (reader.window.window(), reader.window.wanted(now, min_rtt));
+        if wanted > window {
+            reader.allow(wanted);
         }
         let limit = reader.window.next_limit(now, min_rtt);
         // The receive thread must know it before the peer does.
-        self.limit.store(limit, Ordering::Release);
-        mailbox.post(|letters| letters.advertise = letters.advertise.max(limit));
+        let before = self.limit.swap(limit, Ordering::AcqRel);
+        mailbox.advertise(limit);
+        // Looked at after the limit was left there: what comes from now on is acknowledged with it.
+        let credit = before.saturating_sub(self.reached.load(Ordering::Acquire));
+        if credit < (window / 2).max(AMPLE_CREDIT) {
+            mailbox.ring();
+        }
     }
 
     /// Nothing flows: gives memory back.

@@ -3,6 +3,8 @@
 use super::pages::Pages;
 use crate::error::StreamError;
 use crate::proto::recv_half::Sink;
+use crate::subsystem::Buffer;
+use std::sync::Arc;
 
 /// How the stream ends for the reader.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(super) struct State {
 /// See the module.
 pub(crate) struct PipeSink<'a> {
     pub(super) state: &'a mut State,
+    /// Where the packets stand, if payload may stay there.
+    pub(super) buffer: Option<&'a Arc<Buffer>>,
     /// An end came during this access.
     pub(super) ended: bool,
 }
@@ -41,8 +45,12 @@ impl PipeSink<'_> {
 impl Sink for PipeSink<'_> {
     fn deliver(&mut self, bytes: &[u8]) {
         self.state.delivered += bytes.len() as u64;
-        if !self.state.stopped {
-            self.state.pages.append(bytes);
+        if self.state.stopped {
+            return;
+        }
+        match self.buffer {
+            Some(buffer) => self.state.pages.lend(bytes, buffer),
+            None => self.state.pages.append(bytes),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   wire --> PacketRx --> batch --destination id--> queue of the stream --> its receive thread
-//!                           |
+//!            (may be lent)  |
 //!                           +--- unknown id --> door: handshakes, refusals, late packets of dead streams
 //!                                                |  ^
 //!                                                v  |
@@ -30,10 +30,12 @@ use super::budget::Budget;
 use super::builder::random_bytes;
 use super::connection::{self, Tombstone, spawn};
 use super::listener::{Desk, Keeper, Listener};
-use super::queue::{QueueTx, queue};
+use super::loan::{Lender, sole_destination};
+use super::queue::{QueueTx, cost, queue};
+use super::turns::{Pace, Turns};
 use crate::error::StreamError;
 use crate::stream::Stream;
-use crate::subsystem::{Batch, Halves, PacketRx, PacketTx, Properties, Waker};
+use crate::subsystem::{Batch, Halves, PacketTx, Properties, Waker};
 use crate::wire::packet::{self, ConnectionId};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use door::{Door, Newcomer};
@@ -45,6 +47,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// Bytes received after which streams get them, though more may be there: to wake a thread for each batch costs more than
+/// the batch.
+const HAND_ON_AFTER: usize = 256 * 1024;
+
+/// Batches in a row for one stream only, after which it reads the socket itself: to ask for the socket back costs as much as
+/// a few of them.
+const LEND_AFTER: u32 = 64;
 
 /// The last handle waits this long at most for late packets to be answered.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -74,6 +84,42 @@ impl Drop for PortOwner {
     }
 }
 
+/// Batches of open streams.
+#[derive(Default)]
+struct Held {
+    batches: Vec<(ConnectionId, Batch)>,
+    /// What they cost, as in the queues: each keeps a whole buffer.
+    bytes: usize,
+}
+
+impl Held {
+    fn push(&mut self, id: ConnectionId, batch: Batch) {
+        self.bytes += cost(&batch);
+        self.batches.push((id, batch));
+    }
+}
+
+/// How many batches in a row were for one stream, and for which.
+#[derive(Default)]
+struct Run {
+    of: Option<ConnectionId>,
+    batches: u32,
+}
+
+impl Run {
+    fn note(&mut self, of: Option<ConnectionId>) {
+        if of.is_none() || of != self.of {
+            *self = Self { of, batches: 0 };
+        }
+        self.batches = self.batches.saturating_add(1);
+    }
+
+    /// Whose run it is, once it is long.
+    fn long(&self) -> Option<ConnectionId> {
+        self.of.filter(|_| self.batches >= LEND_AFTER)
+    }
+}
+
 struct Port {
     builder: StreamBuilder,
     properties: Properties,
@@ -81,9 +127,16 @@ struct Port {
     desk: Desk,
     owner: Weak<PortOwner>,
     ended: Arc<AtomicBool>,
-    rx_waker: Arc<dyn Waker>,
+    /// Of this thread.
+    waker: Arc<dyn Waker>,
+    /// Of whoever reads the socket.
+    carrier_waker: Arc<dyn Waker>,
     /// Where the packets of open streams go.
     open: HashMap<ConnectionId, QueueTx>,
+    /// What came for them and was not handed on yet.
+    held: Held,
+    run: Run,
+    turns: Turns,
     door: Door,
     /// Started by the first handshake that needs it: plain mode never does.
     signers: Option<Pool>,
@@ -95,12 +148,18 @@ struct Port {
 
 /// Starts a listener on a carrier of many peers.
 pub(super) fn listen(builder: StreamBuilder, properties: Properties, halves: Halves) -> io::Result<Listener> {
-    let Halves { tx, rx, waker } = halves;
+    let Halves {
+        tx,
+        rx,
+        waker: carrier_waker,
+    } = halves;
     if tx.try_clone().is_none() {
         let reason = "this subsystem has one peer: use accept_over".into();
         return Err(StreamError::Invalid { reason }.into());
     }
     let seed = random_bytes()?;
+    let lender = Lender::new(rx, Arc::clone(&carrier_waker));
+    let waker: Arc<dyn Waker> = lender.recall();
     Listener::new(properties.local_addr, |desk| {
         let ended = Arc::new(AtomicBool::new(false));
         let owner = Arc::new(PortOwner {
@@ -125,28 +184,42 @@ pub(super) fn listen(builder: StreamBuilder, properties: Properties, halves: Hal
             desk,
             owner: Arc::downgrade(&owner),
             ended,
-            rx_waker: waker,
+            waker,
+            carrier_waker,
             open: HashMap::new(),
+            held: Held::default(),
+            run: Run::default(),
+            turns: Turns::default(),
             signers: None,
             buried,
             bury,
             last: None,
         };
         let name = format!("ss-port-{}", properties.local_addr.map_or(0, |addr| addr.port()));
-        *owner.thread.lock() = Some(spawn(name, move || run(port, rx))?);
+        *owner.thread.lock() = Some(spawn(name, move || run(port, lender))?);
         Ok(Keeper::Port(owner))
     })
 }
 
 /// Runs until the listener and all its streams are gone, and late packets have been answered.
-fn run(mut port: Port, mut rx: Box<dyn PacketRx>) {
+fn run(mut port: Port, mut lender: Lender) {
+    let past = Instant::now();
+    let mut pace = Pace::default();
     while !port.is_over(Instant::now()) {
-        match rx.recv(port.next_deadline()) {
-            Ok(None) => {}
-            Ok(Some(batch)) => port.handle_batch(batch, Instant::now()),
+        let is_holding = !port.held.batches.is_empty();
+        let deadline = if is_holding { Some(past) } else { port.next_deadline() };
+        match lender.recv(deadline) {
+            Ok(None) => port.hand_on(Instant::now()),
+            Ok(Some(batch)) => {
+                let (bytes, now) = (batch.buffer.len() as u64, Instant::now());
+                port.turns.set(pace.note(bytes, now));
+                port.handle_batch(batch, now);
+                port.lend(&mut lender, now);
+            }
             // Somebody whom we answered has gone: nothing that concerns the others.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => {
+                port.hand_on(Instant::now());
                 // Streams find their queues closed, and accept finds its desk gone.
                 port.desk.report(None, format!("the socket failed: {error}"));
                 return;
@@ -171,14 +244,17 @@ impl Port {
     }
 
     fn handle_batch(&mut self, batch: Batch, now: Instant) {
-        if let Some(id) = packet::destination_id(&batch.buffer)
-            && let Some(queue) = self.open.get(&id)
-            && batch
-                .iter()
-                .all(|datagram| packet::destination_id(datagram) == Some(id))
-        {
-            return queue.push(batch);
+        let id = sole_destination(&batch).filter(|id| self.open.contains_key(id));
+        self.run.note(id);
+        if let Some(id) = id {
+            self.held.push(id, batch);
+            if self.held.bytes >= HAND_ON_AFTER {
+                self.hand_on(now);
+            }
+            return;
         }
+        // In order: these may be packets of the same stream.
+        self.hand_on(now);
         // Everything but the packets of living streams: one by one.
         for datagram in batch.iter() {
             let queue = packet::destination_id(datagram).and_then(|id| self.open.get(&id));
@@ -191,6 +267,34 @@ impl Port {
             }
         }
         self.settle(now);
+    }
+
+    /// Lets a stream that gets all packets read them itself.
+    fn lend(&mut self, lender: &mut Lender, now: Instant) {
+        let Some(id) = self.run.long() else {
+            return;
+        };
+        // What came before goes first.
+        self.hand_on(now);
+        self.run = Run::default();
+        if let Some(queue) = self.open.get(&id)
+            && let Some(loan) = lender.lend(id)
+        {
+            queue.lend(loan);
+        }
+    }
+
+    /// Gives streams what came for them. A stream may have ended meanwhile.
+    fn hand_on(&mut self, now: Instant) {
+        self.held.bytes = 0;
+        for (id, batch) in self.held.batches.drain(..) {
+            match self.open.get(&id) {
+                Some(queue) => queue.push(batch),
+                None => batch
+                    .iter()
+                    .for_each(|datagram| self.door.handle_datagram(datagram, batch.path, now)),
+            }
+        }
     }
 
     fn handle_time(&mut self, now: Instant) {
@@ -212,7 +316,9 @@ impl Port {
             && let Some((local_id, work)) = self.door.poll_work()
         {
             if self.signers.is_none() {
-                self.signers = Pool::start(&self.rx_waker).ok();
+                // Threads begin with the policy of the one that starts them.
+                self.turns.set(false);
+                self.signers = Pool::start(&self.waker).ok();
             }
             match &self.signers {
                 Some(signers) => signers.give(local_id, work),
@@ -263,7 +369,8 @@ impl Port {
             .try_clone()
             .ok_or_else(|| io::Error::other("the sending half cannot be cloned"))?;
         let drops = Arc::new(AtomicU64::new(0));
-        let (queue, rx, waker) = queue(Arc::clone(&drops), tx.waker());
+        let wakers = tx.waker().into_iter().chain([Arc::clone(&self.carrier_waker)]);
+        let (queue, rx, waker) = queue(Arc::clone(&drops), wakers.collect());
         let halves = Halves {
             tx,
             rx: Box::new(rx),
@@ -272,12 +379,13 @@ impl Port {
         let mut setup = self.builder.setup(established, halves, self.properties, path)?;
         setup.queue_drops = drops;
         setup.share = Some(share);
-        let (bury, rx_waker) = (self.bury.clone(), Arc::clone(&self.rx_waker));
+        let (bury, port_waker) = (self.bury.clone(), Arc::clone(&self.waker));
         setup.bury = Some(Box::new(move |tombstone| {
             let _ = bury.send(tombstone);
-            rx_waker.wake();
+            port_waker.wake();
         }));
         self.open.insert(local_id, queue);
+        self.turns.set(false);
         let (connection, send_thread) = connection::start(setup, now)?;
         let (linger, nodelay) = (self.builder.linger, self.builder.proto.nodelay);
         Ok(Stream::new(connection, send_thread, linger, nodelay, Some(owner)))

@@ -1,6 +1,7 @@
 //! The door under attack, in virtual time. What no address may ever get: more than three times what came from it.
 
 use super::door::Door;
+use super::{HAND_ON_AFTER, Held};
 use crate::crypto::engine::{Engine, EngineError, Keys, Mode, Side};
 use crate::crypto::plain::PlainMode;
 use crate::stats::ListenerStats;
@@ -8,7 +9,7 @@ use crate::stream::budget::Budget;
 use crate::stream::handshake::{Client, Config, TOKEN_LIFETIME};
 use crate::stream::limits::Limits;
 use crate::stream::listener::{Desk, Incident};
-use crate::subsystem::PathId;
+use crate::subsystem::{Batch, PathId, Pool};
 use crate::wire::packet::{ConnectionId, Decoded, VERSION_PLAIN, VERSION_SECURE, decode};
 use crate::wire::params::TransportParams;
 use crossbeam_channel::Receiver;
@@ -421,4 +422,17 @@ fn no_address_gets_more_than_three_times_what_came_from_it_in_any_run() {
     assert!(sum(|stats| stats.resets_sent) > 100);
     assert!(sum(|stats| stats.handshakes) > 20);
     assert!(sum(|stats| stats.refusals_sent) > 20);
+}
+
+/// Each keeps the whole buffer that it was received into.
+#[test]
+fn few_batches_are_held_however_small_they_are() {
+    let pool = Pool::new(1 << 16, 1);
+    let mut held = Held::default();
+    while held.bytes < HAND_ON_AFTER {
+        let mut buffer = pool.take();
+        buffer.extend_from_slice(&[0x41; 9]);
+        held.push(ConnectionId(*b"the peer"), Batch::single(buffer, PathId::ONLY));
+    }
+    assert!(held.batches.len() <= 64, "{} batches", held.batches.len());
 }

@@ -113,7 +113,9 @@ proptest! {
             match step {
                 Step::Merge(pns, eliciting, acks, max_data, closed) => {
                     let mut news = update(&pns, eliciting, &acks, max_data, closed, now);
-                    mailbox.merge(&mut news);
+                    if mailbox.merge(&mut news) {
+                        mailbox.ring();
+                    }
                     prop_assert!(news.is_empty() && news.received.is_empty() && news.acks.is_empty());
                     model.received.extend(pns);
                     model.eliciting += eliciting;

@@ -1,7 +1,7 @@
 //! When a writer that waits for room is woken.
 
 use crate::error::StreamError;
-use crate::stream::outbox::{INITIAL_LIMIT, Outbox, Taken, WAKE_ROOM};
+use crate::stream::outbox::{INITIAL_LIMIT, Outbox, Released, Taken, WAKE_ROOM};
 use crate::stream::patience::Patience;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,10 +33,26 @@ fn little_room_is_enough_when_no_more_will_come_soon() {
     let outbox = Arc::new(Outbox::new());
     let result = waiting_writer(&outbox);
     // Not worth waking anybody while more acknowledgements are on their way.
-    outbox.released(100, INITIAL_LIMIT, false, &mut Vec::new());
+    outbox.released(
+        Released {
+            acked: 100,
+            limit: INITIAL_LIMIT,
+            quiet: false,
+            hungry: true,
+        },
+        &mut Vec::new(),
+    );
     assert!(outbox.is_awaited());
     // The last packet in flight freed nothing more.
-    outbox.released(0, INITIAL_LIMIT, true, &mut Vec::new());
+    outbox.released(
+        Released {
+            acked: 0,
+            limit: INITIAL_LIMIT,
+            quiet: true,
+            hungry: true,
+        },
+        &mut Vec::new(),
+    );
     assert_eq!(result.recv_timeout(LONG), Ok(Some(100)));
 }
 
@@ -44,7 +60,15 @@ fn little_room_is_enough_when_no_more_will_come_soon() {
 fn much_room_wakes_at_once() {
     let outbox = Arc::new(Outbox::new());
     let result = waiting_writer(&outbox);
-    outbox.released(WAKE_ROOM, INITIAL_LIMIT, false, &mut Vec::new());
+    outbox.released(
+        Released {
+            acked: WAKE_ROOM,
+            limit: INITIAL_LIMIT,
+            quiet: false,
+            hungry: true,
+        },
+        &mut Vec::new(),
+    );
     assert_eq!(result.recv_timeout(LONG), Ok(Some(8192)));
 }
 

@@ -6,7 +6,9 @@ use crate::stream::mailbox::{Letters, Mailbox};
 use crate::stream::patience::Patience;
 use crate::stream::pipe::Pipe;
 use crate::stream::sync::Receiver;
+use crate::subsystem::Buffer;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 const WINDOW: u64 = 20_000;
 const MAX_WINDOW: u64 = 200_000;
@@ -18,6 +20,7 @@ enum Step {
     Read(usize),
     /// Into two buffers.
     ReadVectored(usize, usize),
+    ReadOwned,
     Peek(usize),
     ReadAtLeast(usize, usize),
     Trim,
@@ -34,6 +37,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0u64..1000).prop_map(Step::Gapped),
         12 => size().prop_map(Step::Read),
         2 => (size(), size()).prop_map(|(a, b)| Step::ReadVectored(a, b)),
+        3 => Just(Step::ReadOwned),
         3 => size().prop_map(Step::Peek),
         3 => (size(), prop_oneof![0usize..4, 0usize..30_000, 0usize..250_000]).prop_map(|(more, n)| Step::ReadAtLeast(n, n + more)),
         1 => Just(Step::Trim),
@@ -144,17 +148,21 @@ impl Checked {
                 // What the peer may send, and nothing after the end.
                 let n = n.min(self.limit - self.delivered);
                 if self.end.is_none() && n > 0 {
-                    let bytes = bytes(self.delivered, n);
-                    let (first, second) = bytes.split_at(bytes.len() / 3);
-                    pipe.deliver(|sink| {
+                    // Bytes that stand in the buffer of a carrier, and such that had to wait elsewhere.
+                    let mut bytes = bytes(self.delivered, n);
+                    let elsewhere = bytes.split_off(bytes.len() / 2);
+                    let buffer = Arc::new(Buffer::from(bytes));
+                    let (first, second) = buffer.split_at(buffer.len() / 3);
+                    pipe.deliver((n % 3 > 0).then_some(&buffer), |sink| {
                         sink.deliver(first);
                         sink.deliver(second);
+                        sink.deliver(&elsewhere);
                     });
                     self.delivered += n;
                 }
             }
             Step::Gapped(n) => {
-                pipe.deliver(|sink| sink.set_gapped(n));
+                pipe.deliver(None, |sink| sink.set_gapped(n));
                 self.gapped = n;
             }
             Step::Read(n) => {
@@ -168,6 +176,13 @@ impl Checked {
                 let result = pipe.read(&mut [first, second], Patience::None, mailbox);
                 self.read += self.expect(&result, &buf, 1, (a + b) as u64);
             }
+            Step::ReadOwned => {
+                let mut received = None;
+                let result = pipe.read_owned(&mut received, Patience::None, mailbox);
+                let got = received.unwrap_or_default();
+                assert_eq!(got.slices().map(<[u8]>::len).sum::<usize>(), got.len());
+                self.read += self.expect(&result, &got.to_vec(), 1, u64::MAX);
+            }
             Step::Peek(n) => {
                 let mut buf = vec![0; n];
                 let result = pipe.peek(&mut buf, Patience::None, mailbox);
@@ -179,8 +194,9 @@ impl Checked {
                 if n as u64 > MAX_WINDOW {
                     assert!(matches!(result, Err(StreamError::Invalid { .. })), "{result:?}");
                 } else {
-                    self.read += self.expect(&result, &buf, n as u64, room as u64);
+                    // The peer may send what the call wanted. What comes after that may wait for a larger step.
                     assert!(self.pipe.limit() >= self.read + n as u64 || self.end.is_some() || self.stopped);
+                    self.read += self.expect(&result, &buf, n as u64, room as u64);
                 }
             }
             Step::Trim => pipe.trim(),
@@ -189,11 +205,11 @@ impl Checked {
                 self.stopped = true;
             }
             Step::End => {
-                pipe.deliver(|sink| sink.end());
+                pipe.deliver(None, |sink| sink.end());
                 self.end.get_or_insert(End::Whole);
             }
             Step::Reset => {
-                pipe.deliver(|sink| sink.reset(1));
+                pipe.deliver(None, |sink| sink.reset(1));
                 self.end.get_or_insert(End::Reset);
             }
             Step::Fail => {
@@ -239,6 +255,39 @@ proptest! {
         for step in steps {
             checked.take(step);
         }
+    }
+}
+
+/// A wide window, read as fast as it is filled: new limits travel with acknowledgements. One that runs out is told at once.
+#[test]
+fn only_a_peer_that_may_run_out_of_credit_is_told_of_more_at_once() {
+    const WIDE: u64 = 4 << 20;
+    let (mailbox, bell) = Mailbox::new();
+    let pipe = Pipe::new(WIDE, WIDE, None);
+    let mut buf = vec![0; WIDE as usize];
+    let mut take = |bytes: u64| {
+        pipe.deliver(None, |sink| sink.deliver(&vec![0; bytes as usize]));
+        let read = pipe.read(&mut [&mut buf], Patience::None, &mailbox);
+        assert_eq!(read, Ok(Some(bytes as usize)));
+        let mut letters = Letters::default();
+        mailbox.take(&mut letters);
+        (letters.advertise, bell.try_recv().is_ok())
+    };
+    assert_eq!(take(WIDE / 4), (WIDE + WIDE / 4, false));
+    assert_eq!(take(WIDE), (2 * WIDE + WIDE / 4, true));
+}
+
+/// The window moves in steps of a part of it, so the last bytes read need not have moved it.
+#[test]
+fn a_read_of_both_sides_pages_leaves_the_limit_where_the_call_needed_it() {
+    let mut checked = Checked::new();
+    for step in [
+        Step::Deliver(11_905),
+        Step::Read(1),
+        Step::Deliver(4_093),
+        Step::ReadAtLeast(15_908, 15_997),
+    ] {
+        checked.take(step);
     }
 }
 

@@ -112,17 +112,22 @@ pub(crate) fn next_batch(bytes: &[u8], pool: &Arc<Pool>) -> io::Result<Option<(B
     )))
 }
 
+/// The length in the first header, whatever it says.
+pub(crate) fn packet_bytes(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    Some(u32::from_le_bytes(*header) as usize)
+}
+
 /// The packet of the first frame, if it is complete.
 fn first_packet(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+    let Some(packet_bytes) = packet_bytes(bytes) else {
         return Ok(None);
     };
-    let packet_bytes = u32::from_le_bytes(*header) as usize;
     if packet_bytes > MAX_FRAMED {
         let text = format!("a frame of {packet_bytes} bytes: the peer does not send framed packets");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    Ok(rest.get(..packet_bytes))
+    Ok(bytes.get(HEADER_BYTES..HEADER_BYTES + packet_bytes))
 }
 
 #[cfg(test)]

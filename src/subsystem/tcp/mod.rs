@@ -13,6 +13,8 @@ pub use acceptor::Acceptor;
 
 use super::wait::{Wake, WakeBoth};
 use super::{Halves, MAX_PACKET, Pool, Properties, Subsystem};
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -23,12 +25,31 @@ const INITIAL_PACKET: usize = 16 << 10;
 /// Packets in one batch are at most this much.
 const BATCH_BYTES: usize = 64 << 10;
 /// Unused buffers kept in each direction.
-const POOL_BUFFERS: usize = 16;
+const POOL_BUFFERS: usize = 32;
 /// Bytes that the kernel takes before it has sent them. More would only be delay: what waits here cannot be
 /// overtaken by an acknowledgement.
 const NOTSENT_LOWAT: u32 = 128 << 10;
 /// How much is read and forgotten when the connection closes.
 const DRAIN_BYTES: usize = 1 << 20;
+
+/// What is in the `UnexpectedEof` of a connection that the peer has closed within a frame: part of a packet is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithinFrame;
+
+impl WithinFrame {
+    /// Whether an error of a carrier says so.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
+    }
+}
+
+impl fmt::Display for WithinFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer closed within a frame")
+    }
+}
+
+impl Error for WithinFrame {}
 
 /// A TCP connection as a subsystem. It closes when both halves are gone.
 ///
@@ -229,8 +250,11 @@ mod tests {
             raw.write_all(wire).unwrap();
             drop(raw);
             assert_eq!(receive_packets(&mut *halves.rx, 1), [b"x"]);
-            assert_eq!(failure(&mut *halves.rx), io::ErrorKind::UnexpectedEof);
-            assert_eq!(failure(&mut *halves.rx), io::ErrorKind::UnexpectedEof);
+            for _ in 0..2 {
+                let error = halves.rx.recv(None).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                assert_eq!(WithinFrame::is_in(&error), !wire.is_empty(), "{error}");
+            }
         }
     }
 

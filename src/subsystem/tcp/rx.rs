@@ -1,7 +1,7 @@
 //! The receiving half: reads as much as there is, and hands the frames in it out as batches.
 
-use super::Shared;
 use super::inbox::Inbox;
+use super::{Shared, WithinFrame};
 use crate::subsystem::wait::{Waited, Wake, wait_readable};
 use crate::subsystem::{Batch, PacketRx};
 use std::io::{self, Read};
@@ -25,15 +25,9 @@ impl Rx {
 
     /// Reads once. `false`: nothing is there.
     fn read(&mut self) -> io::Result<bool> {
-        match self.inbox.fill(|room| (&self.shared.stream).read(room)) {
-            Ok(0) => {
-                let text = if self.inbox.is_empty() {
-                    "the peer closed"
-                } else {
-                    "the peer closed within a frame"
-                };
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
-            }
+        match self.inbox.fill(|room| (&self.shared.stream).read_vectored(room)) {
+            Ok(0) if self.inbox.is_empty() => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed")),
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, WithinFrame)),
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

@@ -245,6 +245,23 @@ mod tests {
         check_forty_packets(false);
     }
 
+    /// Loopback has a limit of its own, in bytes with all headers, beyond which it cuts a batch into packets.
+    #[test]
+    fn a_full_batch_of_any_size_of_packets_arrives_in_one_piece() {
+        let (client, server) = client_and_server(true);
+        if !client.shared.uses_gso() || client.shared.max_gso_segments < 45 {
+            println!("skipped: no offload here");
+            return;
+        }
+        let (mut client, mut server) = (split(client), split(server));
+        for packet_bytes in [1452, 8952, 16_368, 32_736] {
+            let packets = numbered(client.tx.max_segments(packet_bytes), packet_bytes);
+            send_all(&mut *client.tx, batch_of(&packets));
+            let batch = server.rx.recv(watchdog()).unwrap().expect("a batch");
+            assert_eq!(batch.packets(), packets.len(), "packets of {packet_bytes} bytes");
+        }
+    }
+
     #[test]
     fn a_batch_beyond_the_limits_of_one_call_goes_in_several() {
         let (client, server) = client_and_server(true);
@@ -284,7 +301,7 @@ mod tests {
         let client = split(client);
         assert_eq!(client.tx.max_segments(40_000), 1);
         assert_eq!(client.tx.max_segments(100_000), 1);
-        assert_eq!(client.tx.max_segments(1452), 65_507 / 1452);
+        assert_eq!(client.tx.max_segments(1452), 65_474 / 1452);
         assert!(client.tx.max_segments(1) <= 128);
     }
 
@@ -324,6 +341,23 @@ mod tests {
             send_all(&mut *client.tx, batch);
             let received = server.rx.recv(watchdog()).unwrap().unwrap();
             assert_eq!(received.ecn, ecn);
+        }
+    }
+
+    #[test]
+    fn ecn_marks_of_datagrams_that_come_together_arrive() {
+        let (client, server) = client_and_server(true);
+        let (mut client, mut server) = (split(client), split(server));
+        for ecn in [Ecn::Ect0, Ecn::Ce] {
+            let mut batch = batch_of(&numbered(20, 1200));
+            batch.ecn = Some(ecn);
+            send_all(&mut *client.tx, batch);
+            let mut packets = 0;
+            while packets < 20 {
+                let received = server.rx.recv(watchdog()).unwrap().unwrap();
+                packets += received.iter().count();
+                assert_eq!(received.ecn, Some(ecn), "of {} together", received.iter().count());
+            }
         }
     }
 

@@ -93,9 +93,6 @@ impl Shared {
     }
 
     /// Receives datagrams of one sender, in one system call.
-    ///
-    /// `quinn-udp` 0.6.2 and 0.6.3 ask for a time stamp too and then have no room for the ECN mark when datagrams
-    /// come together: `ecn` is `None` for these. 0.6.1 shows it.
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut meta = [RecvMeta::default()];
         self.state

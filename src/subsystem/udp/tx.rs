@@ -3,12 +3,15 @@
 use super::line::Line;
 use super::socket::{self, Shared};
 use crate::subsystem::wait::{Wake, push_all};
-use crate::subsystem::{Batch, MAX_PACKET, PacketTx, PathId, Pool, Sent, Waker};
+use crate::subsystem::{Batch, PacketTx, PathId, Pool, Sent, Waker};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+/// Bytes of packets in one batch. With the headers of UDP, IPv6 and Ethernet they are 64 KiB; Linux cuts what is more into
+/// packets before the device sees it, on loopback too, and the receiver gets them one by one.
+const MAX_OFFLOADED: usize = 65_536 - 8 - 40 - 14;
 /// Segments in one batch where segmentation offload sets no limit.
 const MAX_SEGMENTS: usize = 64;
 
@@ -19,6 +22,7 @@ pub(super) struct Tx {
     /// For sockets that may be replaced.
     moving: Option<Moving>,
     is_stranded: bool,
+    oversize: Option<usize>,
     pool: Arc<Pool>,
     wake: Arc<Wake>,
     pending: Option<Pending>,
@@ -54,6 +58,7 @@ impl Tx {
             only,
             moving,
             is_stranded: false,
+            oversize: None,
             pool,
             wake,
             pending: None,
@@ -107,6 +112,7 @@ impl Tx {
                 Err(error) if socket::is_oversize(&error) => {
                     log::debug!("{packets} packets of {segment_bytes} bytes are too large for the path");
                     self.shared.losses.count_oversize(packets);
+                    self.oversize = Some(segment_bytes);
                 }
                 Err(error) if socket::is_network_trouble(&error) => {
                     log::debug!("{packets} packets lost on sending: {error}");
@@ -128,7 +134,7 @@ impl Pending {
     fn next_chunk(&self, shared: &Shared) -> usize {
         let segment_bytes = self.batch.segment_bytes;
         let segments = if shared.uses_gso() && self.done_bytes >= self.singly_until {
-            shared.max_gso_segments.min(MAX_PACKET / segment_bytes).max(1)
+            shared.max_gso_segments.min(MAX_OFFLOADED / segment_bytes).max(1)
         } else {
             1
         };
@@ -182,6 +188,10 @@ impl PacketTx for Tx {
         )))
     }
 
+    fn take_oversize(&mut self) -> Option<usize> {
+        self.oversize.take()
+    }
+
     fn is_stranded(&self) -> bool {
         self.is_stranded && self.moving.is_some()
     }
@@ -210,5 +220,5 @@ pub(super) fn max_segments(shared: &Shared, packet_bytes: usize) -> usize {
     } else {
         MAX_SEGMENTS
     };
-    limit.min(MAX_PACKET / packet_bytes.max(1)).max(1)
+    limit.min(MAX_OFFLOADED / packet_bytes.max(1)).max(1)
 }

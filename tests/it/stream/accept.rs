@@ -261,3 +261,63 @@ fn incidents_that_nobody_reads_do_not_grow() {
         assert!(listener.incidents().len() <= 64);
     });
 }
+
+/// Moves so much from `from` to `to` that the only busy stream of a port reads the socket itself by then.
+fn keep_busy(mut from: &Stream, mut to: &Stream) {
+    const BYTES: usize = 10_000_000;
+    thread::scope(|scope| {
+        scope.spawn(|| from.write_all(&vec![7; BYTES]).expect("write"));
+        let mut buf = vec![0; 100_000];
+        let mut left = BYTES;
+        while left > 0 {
+            let most = left.min(buf.len());
+            left -= to.read(&mut buf[..most]).expect("read");
+        }
+    });
+}
+
+/// A listener, and both ends of a stream that has its port for itself.
+fn busy_port() -> (Listener, Stream, Stream) {
+    let (listener, addr) = listener(Over::Udp);
+    let busy = plain().connect(addr).expect("connect");
+    let (server, _) = listener.accept().expect("accept");
+    keep_busy(&busy, &server);
+    (listener, busy, server)
+}
+
+#[test]
+fn others_come_in_while_one_stream_has_the_port_for_itself() {
+    within(WATCHDOG, || {
+        let (listener, busy, mut server) = busy_port();
+        let addr = listener.local_addr().expect("bound");
+        for _ in 0..3 {
+            // A stranger, then another client, and both streams go on.
+            let stranger = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            stranger.send_to(b"what is this?", addr).expect("send");
+            assert_works(Over::Udp, &listener);
+            keep_busy(&busy, &server);
+        }
+        drop(listener);
+        keep_busy(&busy, &server);
+        drop(busy);
+        assert_eq!(server.read(&mut [0]).expect("the end"), 0);
+    });
+}
+
+#[test]
+fn a_listener_is_closed_while_one_stream_has_the_port_for_itself() {
+    within(WATCHDOG, || {
+        let (listener, busy, server) = busy_port();
+        let addr = listener.local_addr().expect("bound");
+        listener.close_handle().close();
+        let error = plain()
+            .connect_timeout(WATCHDOG)
+            .connect(addr)
+            .expect_err("it is closed");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+        keep_busy(&busy, &server);
+        // The last of them take the port along: the address is free again.
+        drop((busy, listener, server));
+        plain().bind(addr).expect("bind");
+    });
+}

@@ -1,6 +1,7 @@
 //! Which error a program sees: the table of the API, row by row.
 
 use super::*;
+use crate::closed::Closed;
 use securestream::Finished;
 use securestream::error::Limit;
 use securestream::filter::Chain;
@@ -55,8 +56,9 @@ fn with_a_cut(over: Over, options: &StreamBuilder) -> (Stream, Stream, Box<dyn F
     }
 }
 
+/// Gives up soon, and not while the machine is only busy.
 fn hasty() -> StreamBuilder {
-    plain().idle_timeout(Duration::from_millis(400))
+    plain().idle_timeout(Duration::from_secs(3))
 }
 
 on_each_carrier! {
@@ -157,19 +159,12 @@ on_each_carrier! {
 #[test]
 fn a_closed_port_refuses() {
     within(WATCHDOG, || {
-        // Bound and given back: nobody else takes it so soon.
-        let udp = UdpSocket::bind("127.0.0.1:0")
-            .expect("bind")
-            .local_addr()
-            .expect("bound");
-        let error = assert_kind(plain().connect(udp), io::ErrorKind::ConnectionRefused);
-        assert!(error.to_string().contains(&udp.to_string()), "{error}");
-        let tcp = TcpListener::bind("127.0.0.1:0")
-            .expect("bind")
-            .local_addr()
-            .expect("bound");
-        let error = assert_kind(plain().tcp().connect(tcp), io::ErrorKind::ConnectionRefused);
-        assert!(error.to_string().contains(&tcp.to_string()), "{error}");
+        let nobody = Closed::port();
+        let addr = nobody.addr;
+        let error = assert_kind(plain().connect(addr), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains(&addr.to_string()), "{error}");
+        let error = assert_kind(plain().tcp().connect(addr), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains(&addr.to_string()), "{error}");
         assert!(matches!(typed(&error), StreamError::Refused { .. }), "{error:?}");
     });
 }
@@ -180,11 +175,8 @@ fn every_address_is_tried() {
         for over in [Over::Udp, Over::Tcp] {
             let options = plain().carrier(carrier(over));
             let listener = options.bind("127.0.0.1:0").expect("bind");
-            let closed = UdpSocket::bind("127.0.0.1:0")
-                .expect("bind")
-                .local_addr()
-                .expect("bound");
-            let addrs = [closed, listener.local_addr().expect("bound")];
+            let nobody = Closed::port();
+            let addrs = [nobody.addr, listener.local_addr().expect("bound")];
             let client = options.connect(&addrs[..]).expect("the second answers");
             assert_eq!(client.peer_addr().expect("addr"), addrs[1]);
         }

@@ -26,10 +26,12 @@ on_each_carrier! {
     };
 
     keep_alive_holds_an_idle_stream_open => |over| {
-        let options = plain().idle_timeout(Duration::from_millis(900));
+        // A keep-alive after each third of it: the stream would end if this process got no processor for the other two.
+        const IDLE: Duration = Duration::from_secs(6);
+        let options = plain().idle_timeout(IDLE);
         let (client, server) = pair_of(over, &options, &options);
         let mut buf = [0; 1];
-        assert_kind(server.read_at_least(&mut buf, 1, Duration::from_secs(3)), io::ErrorKind::TimedOut);
+        assert_kind(server.read_at_least(&mut buf, 1, IDLE * 3 / 2), io::ErrorKind::TimedOut);
         (&client).write_all(b"x").expect("write");
         (&server).read_exact(&mut buf).expect("the stream lives");
     };

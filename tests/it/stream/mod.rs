@@ -13,11 +13,13 @@ mod attack;
 mod bulk;
 mod calls;
 mod custom;
+mod ecn;
 mod ending;
 mod errors;
 mod hostile;
 mod idle;
 mod moves;
+mod owned;
 mod peers;
 mod relay;
 mod resources;
@@ -25,6 +27,7 @@ mod secure;
 mod time_limits;
 mod whole;
 
+use crate::alone::alone;
 use securestream::filter::{Direction, Spec};
 use securestream::impair::Impaired;
 use securestream::subsystem::memory;
@@ -34,7 +37,6 @@ use securestream::subsystem::{Subsystem, TcpServerSingleRemote};
 use securestream::{Carrier, Security, Stream, StreamBuilder, StreamError};
 use std::io;
 use std::panic;
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -234,32 +236,4 @@ fn assert_kind<T: std::fmt::Debug>(result: io::Result<T>, kind: io::ErrorKind) -
 #[track_caller]
 fn typed(error: &io::Error) -> &StreamError {
     StreamError::of(error).unwrap_or_else(|| panic!("no StreamError in {error:?}"))
-}
-
-/// Runs `body` in a process of its own, so that other tests do not disturb what it counts: starts this test binary
-/// again for the one test `name` (its full path).
-fn alone(name: &str, body: impl FnOnce()) {
-    const MARK: &str = "SS_TEST_ALONE";
-    if std::env::var_os(MARK).is_some() {
-        return body();
-    }
-    let output = Command::new(std::env::current_exe().expect("the test binary"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(MARK, "1")
-        // What is freed goes back to the system at once, so that resident memory is memory in use.
-        .envs([
-            ("MALLOC_ARENA_MAX", "1"),
-            ("MALLOC_MMAP_THRESHOLD_", "32768"),
-            ("MALLOC_TRIM_THRESHOLD_", "65536"),
-        ])
-        .output()
-        .expect("the test binary runs again");
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    print!("{out}");
-    eprint!("{err}");
-    assert!(output.status.success(), "the process for {name} failed");
-    assert!(out.contains("1 passed"), "no test is called {name}");
 }

@@ -30,6 +30,7 @@ pub fn child(task: &str) -> Fallible<()> {
     let task: Task = serde_json::from_str(task)?;
     let run = match task.transport {
         Transport::OursUdp1452 | Transport::OursUdp | Transport::OursTcp => ours::run,
+        Transport::OwnedUdp1452 | Transport::OwnedUdp | Transport::OwnedTcp => ours::run,
         Transport::Quinn => quinn::run,
         Transport::S2n => s2n::run,
         Transport::Kcp => kcp::run,

@@ -7,6 +7,7 @@ use crate::{Fallible, keys};
 use securestream::subsystem::tcp::Tcp;
 use securestream::{Stream, StreamBuilder};
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const STACK: usize = 64 << 10;
 
 pub fn run(task: &Task) -> Fallible<()> {
     let mut builder = StreamBuilder::new(keys::security(&task.keys, task.role)?);
-    if task.transport == Transport::OursUdp1452 {
+    if matches!(task.transport, Transport::OursUdp1452 | Transport::OwnedUdp1452) {
         builder = builder.max_datagram(1452);
     }
     match task.work {
@@ -44,8 +45,10 @@ pub fn run(task: &Task) -> Fallible<()> {
 fn one(task: &Task, builder: &StreamBuilder) -> Fallible<()> {
     // The congestion control of TCP is that of the others, so the connection is made here.
     let mut stream = match (task.is_server(), task.transport) {
-        (true, Transport::OursTcp) => builder.accept_over(Tcp::from_stream(tcp::accept()?)?)?,
-        (false, Transport::OursTcp) => builder.connect_over(Tcp::from_stream(tcp::connect(task.server()?)?)?)?,
+        (true, Transport::OursTcp | Transport::OwnedTcp) => builder.accept_over(Tcp::from_stream(tcp::accept()?)?)?,
+        (false, Transport::OursTcp | Transport::OwnedTcp) => {
+            builder.connect_over(Tcp::from_stream(tcp::connect(task.server()?)?)?)?
+        }
         (true, _) => {
             let listener = builder.bind(any_port())?;
             say_listening(listener.local_addr()?)?;
@@ -57,7 +60,9 @@ fn one(task: &Task, builder: &StreamBuilder) -> Fallible<()> {
         let report = ping::answer(&mut stream, count)?;
         return say_report(&report);
     }
-    let done = if task.is_server() {
+    let done = if let (Work::Bulk { bytes }, true) = (task.work, task.transport.is_owned()) {
+        owned(task, &stream, bytes)
+    } else if task.is_server() {
         tcp::receive(&mut stream, task.work)
     } else {
         tcp::send(&mut stream, task.work, |stream| stream.finish(PATIENCE).map(|_| ()))
@@ -66,6 +71,47 @@ fn one(task: &Task, builder: &StreamBuilder) -> Fallible<()> {
         eprintln!("{:?} {:#?}", task.role, stream.stats());
     }
     done
+}
+
+/// Bulk without copies of the application.
+fn owned(task: &Task, stream: &Stream, bytes: u64) -> Fallible<()> {
+    let meter = Meter::start();
+    if task.is_server() {
+        let mut read = 0;
+        loop {
+            let received = stream.read_owned()?;
+            if received.is_empty() {
+                break;
+            }
+            read += received.len() as u64;
+        }
+        let report = meter.stop();
+        check_whole(read, bytes)?;
+        return say_report(&Report { bytes, ..report });
+    }
+    let chunk = Shared(Arc::from(vec![0x5a; CHUNK]));
+    let mut left = bytes;
+    while left > 0 {
+        let n = left.min(CHUNK as u64);
+        if n == CHUNK as u64 {
+            stream.write_owned(chunk.clone())?;
+        } else {
+            stream.write_owned(vec![0x5a; n as usize])?;
+        }
+        left -= n;
+    }
+    stream.finish(PATIENCE)?;
+    say_report(&Report { bytes, ..meter.stop() })
+}
+
+/// The same bytes again and again, as those of quinn are.
+#[derive(Clone)]
+struct Shared(Arc<[u8]>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn handshakes_client(task: &Task, builder: &StreamBuilder, time: Duration, at_a_time: u32) -> Fallible<()> {

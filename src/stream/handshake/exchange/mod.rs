@@ -369,7 +369,8 @@ impl Exchange {
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
         let max_bytes = self.max_datagram_bytes()?;
-        let is_padded = self.side == Side::Client && !self.is_reliable;
+        // On a reliable carrier as well: behind a proxy the server may be on datagrams.
+        let is_padded = self.side == Side::Client;
         let form = |level| Form {
             version: self.version,
             ids: self.ids,

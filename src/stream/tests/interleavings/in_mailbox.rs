@@ -23,6 +23,13 @@ fn packet(pn: u64) -> Update {
     update
 }
 
+/// As the receive thread does when nothing more is there.
+fn tell(mailbox: &Mailbox, update: &mut Update) {
+    if mailbox.merge(update) {
+        mailbox.ring();
+    }
+}
+
 fn close() -> Close {
     Close {
         code: 0,
@@ -40,7 +47,7 @@ fn nothing_is_lost_between_three_threads_and_the_sender_is_rung_for() {
             thread::spawn(move || {
                 for pn in 0..PACKETS {
                     let mut update = packet(pn);
-                    mailbox.merge(&mut update);
+                    tell(&mailbox, &mut update);
                     assert!(update.is_empty() && update.received.is_empty(), "it was taken over");
                 }
             })
@@ -91,11 +98,11 @@ fn the_round_after_the_last_merge_holds_everything() {
             let mailbox = Arc::clone(&mailbox);
             thread::spawn(move || {
                 for pn in 0..PACKETS {
-                    mailbox.merge(&mut packet(pn));
+                    tell(&mailbox, &mut packet(pn));
                 }
                 let mut last = packet(PACKETS);
                 last.closed = Some(close());
-                mailbox.merge(&mut last);
+                tell(&mailbox, &mut last);
             })
         };
         let (mut seen, mut letters) = (0, Letters::default());
@@ -124,7 +131,7 @@ fn a_sender_that_wants_fewer_packets_at_once_is_rung_for_those_that_came() {
                 for pn in 0..2 {
                     let mut update = packet(pn);
                     update.max_data = 0;
-                    mailbox.merge(&mut update);
+                    tell(&mailbox, &mut update);
                 }
             })
         };

@@ -63,14 +63,20 @@ impl Rig {
                 continue;
             }
             let n = thread_rng().gen_range(1..=3).min(limit.min(total) - sent);
-            self.pipe.deliver(|sink| sink.deliver(&bytes(sent, n)));
+            self.deliver(sent, n);
             sent += n;
         }
-        self.pipe.deliver(|sink| sink.end());
+        self.pipe.deliver(None, |sink| sink.end());
         while consumed.is_none() {
             consumed = self.look(doorbell, &mut limit);
         }
         consumed
+    }
+
+    /// A batch of the receive thread.
+    fn deliver(&self, from: u64, n: u64) {
+        self.pipe.deliver(None, |sink| sink.deliver(&bytes(from, n)));
+        self.pipe.tell();
     }
 
     /// A round of the send thread.
@@ -165,7 +171,7 @@ fn a_blocked_reader_gets_what_came_and_then_the_error() {
             assert_eq!(error, StreamError::Truncated { read: 3 });
             assert_eq!(at, 3);
         });
-        rig.pipe.deliver(|sink| sink.deliver(&bytes(0, 3)));
+        rig.deliver(0, 3);
         rig.pipe.fail(|read| StreamError::Truncated { read });
         reader.join().expect("read");
     });
@@ -179,7 +185,7 @@ fn a_blocked_reader_sees_a_reset() {
             let error = rig.read(&mut [0; 2], Patience::Forever).expect_err("reset");
             assert!(matches!(error, StreamError::Reset { .. }));
         });
-        rig.pipe.deliver(|sink| sink.reset(7));
+        rig.pipe.deliver(None, |sink| sink.reset(7));
         reader.join().expect("read");
     });
 }
@@ -201,7 +207,7 @@ fn closing_wakes_every_blocked_call_and_ends_reading_for_good() {
             let n = rig.pipe.read_at_least(&mut buf, 8, Patience::Forever, &rig.mailbox);
             assert_eq!(n, Ok(Some(0)));
         }));
-        calls.push(start(&rig, |rig| rig.pipe.deliver(|sink| sink.deliver(&bytes(0, 4)))));
+        calls.push(start(&rig, |rig| rig.deliver(0, 4)));
         rig.pipe.stop();
         for buf in [&mut [0; 1][..], &mut [0; 9][..]] {
             assert_eq!(rig.read(buf, Patience::Forever), Ok(Some(0)), "after the call returned");

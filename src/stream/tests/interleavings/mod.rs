@@ -1,4 +1,4 @@
-//! Pipe, mailbox, outbox and monitor, compiled once more against [`sync`], whose threads interleave as a seeded
+//! Alarm, pipe, mailbox, outbox and monitor, compiled once more against [`sync`], whose threads interleave as a seeded
 //! scheduler likes.
 //!
 //! A failing run prints its seed and its schedule; `SHUTTLE_RANDOM_SEED=n` repeats it. `INTERLEAVINGS=n` tries so
@@ -6,6 +6,7 @@
 
 mod sync;
 
+mod in_alarm;
 mod in_mailbox;
 mod in_outbox;
 mod in_pipe;
@@ -13,6 +14,7 @@ mod in_pipe;
 macro_rules! again {
     ($($path:literal $name:ident)+) => {$(
         #[allow(
+            unreachable_pub,
             dead_code,
             clippy::duplicate_mod,
             reason = "the same source, against another `sync`; not all of it is tried here"
@@ -23,6 +25,7 @@ macro_rules! again {
 }
 
 again! {
+    "../../alarm.rs" alarm
     "../../budget.rs" budget
     "../../mailbox.rs" mailbox
     "../../monitor.rs" monitor
