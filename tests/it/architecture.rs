@@ -72,6 +72,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "impair",
             "proto",
             "stream",
+            "classic",
         ],
     ),
     (

@@ -7,12 +7,17 @@
     reason = "a test may be blunt"
 )]
 
+mod alone;
 mod architecture;
 mod classic;
 #[cfg(feature = "cli")]
 mod cli;
+mod closed;
+#[cfg(feature = "controller")]
+mod control;
 mod fuzz;
 mod keys;
+mod page;
 mod proxy;
 mod recovery;
 mod script;
