@@ -1,5 +1,6 @@
-//! Somebody else sends in the name of a client, from another address and a little faster. UDP only: on TCP there is no
-//! second way in.
+//! Somebody else sends in the name of a client, from another address and faster: the client's own packet is lost, and comes
+//! again. Without that it is a race, which a server whose streams have sockets of their own makes open. UDP only: on TCP there
+//! is no second way in.
 //!
 //! In classic mode whoever comes first is the peer. There the stranger says his words as soon as the client knocks.
 
@@ -34,10 +35,10 @@ impl Attacker for Spoof {
         if direction == Direction::Downstream || self.victims.contains(&client) {
             return Fate::Untouched;
         }
-        let forged = if bytes.is_empty() {
-            vec![Vec::new(), classic_words()]
+        let (forged, fate) = if bytes.is_empty() {
+            (vec![Vec::new(), classic_words()], Fate::Untouched)
         } else {
-            forged(bytes).into_iter().collect()
+            (forged(bytes).into_iter().collect(), Fate::Stolen)
         };
         if forged.is_empty() {
             return Fate::Untouched;
@@ -49,7 +50,7 @@ impl Attacker for Spoof {
                 let _ = socket.send_to(&packet, target);
             }
         }
-        Fate::Untouched
+        fate
     }
 }
 

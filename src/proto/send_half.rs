@@ -700,6 +700,11 @@ impl SendHalf {
         self.set_timers(until);
     }
 
+    /// When the last authentic packet came.
+    pub fn last_heard(&self) -> Instant {
+        self.last_received
+    }
+
     /// Sets every deadline anew. Once for all packets of a batch, for it costs as much as to build one.
     pub fn set_timers(&mut self, now: Instant) {
         if !self.life.is_open() {

@@ -392,7 +392,7 @@ impl StreamBuilder {
             seed: u64::from_be_bytes(random_id()?.0),
             queue_drops: Arc::new(AtomicU64::new(0)),
             share: None,
-            bury: None,
+            tell_port: None,
         })
     }
 }

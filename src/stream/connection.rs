@@ -198,8 +198,17 @@ pub(crate) struct Tombstone {
     pub(crate) keep: Duration,
 }
 
-/// Where the send thread leaves a [`Tombstone`].
-pub(crate) type Bury = Box<dyn FnOnce(Tombstone) + Send>;
+/// What a stream tells the port that it came from.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// The peer has shown that it is here now.
+    Moved { local_id: ConnectionId, path: PathId },
+    /// The stream is over.
+    Ended(Tombstone),
+}
+
+/// Where the send thread leaves a [`Word`].
+pub(crate) type TellPort = Arc<dyn Fn(Word) + Send + Sync>;
 
 /// What [`start`] needs.
 pub(crate) struct Setup {
@@ -215,8 +224,8 @@ pub(crate) struct Setup {
     pub(crate) queue_drops: Arc<AtomicU64>,
     /// Of the listener's receive memory: what the peer was promised.
     pub(crate) share: Option<Share>,
-    /// A listener takes over the answering of late packets.
-    pub(crate) bury: Option<Bury>,
+    /// A listener takes over the answering of late packets, and wants to know where the peer is.
+    pub(crate) tell_port: Option<TellPort>,
 }
 
 /// Starts the three threads of a stream. Returns what they share and the handle of the send thread, which joins the
@@ -237,7 +246,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         seed,
         queue_drops,
         share,
-        bury,
+        tell_port,
     } = setup;
     let (mailbox, doorbell) = Mailbox::new();
     let largest = properties.max_packet.min(halves.tx.pool().buffer_bytes());
@@ -311,7 +320,7 @@ pub(crate) fn start(setup: Setup, now: Instant) -> io::Result<(Arc<Connection>, 
         let (connection, workers) = (Arc::clone(&connection), Arc::clone(&workers));
         spawn(format!("ss-send-{name}"), move || {
             guard(&connection, || {
-                send_thread::run(&connection, outlet, halves.tx, &doorbell, arm, bury, local_id);
+                send_thread::run(&connection, outlet, halves.tx, &doorbell, arm, tell_port, local_id);
             });
             connection.end(&Err(StreamError::Internal));
             end_workers(&connection, &workers);

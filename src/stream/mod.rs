@@ -19,7 +19,6 @@
 mod builder;
 mod limits;
 mod listener;
-mod loan;
 mod options;
 mod owned;
 mod owner;

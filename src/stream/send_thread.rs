@@ -8,7 +8,7 @@
     reason = "the driver of the sending half reads the clock once a round"
 )]
 
-use super::connection::{Bury, Connection, Tombstone};
+use super::connection::{Connection, TellPort, Tombstone, Word};
 use super::mailbox::Letters;
 use super::outbox::{Released, Taken};
 use super::outlet::{Filled, Outlet};
@@ -44,6 +44,9 @@ const TOMBSTONE_PTOS: u32 = 15;
 
 /// Probe time-outs in a row after which a client tries another address.
 const REBIND_PTOS: u32 = 3;
+/// And no sooner than this after it heard anything: on a fast path three probe time-outs are a few milliseconds, which a busy
+/// machine can be late by.
+const REBIND_UNHEARD: Duration = Duration::from_secs(2);
 /// It does so no more often than this.
 const REBIND_PAUSE: Duration = Duration::from_millis(500);
 
@@ -79,14 +82,15 @@ struct Driver<'a> {
     rebound_at: Option<Instant>,
     /// The last packets sent after the connection closed, for the tombstone.
     close_packet: Option<Vec<u8>>,
-    keeps_close: bool,
+    tell_port: Option<TellPort>,
+    local_id: ConnectionId,
     pace: Pace,
     turns: Turns,
 }
 
 /// Tells the listener at the end, and after a panic too: it would keep a place for the stream for ever.
 struct Burial {
-    bury: Option<Bury>,
+    tell_port: Option<TellPort>,
     local_id: ConnectionId,
     close: Option<Vec<u8>>,
     keep: Duration,
@@ -94,12 +98,12 @@ struct Burial {
 
 impl Drop for Burial {
     fn drop(&mut self) {
-        if let Some(bury) = self.bury.take() {
-            bury(Tombstone {
+        if let Some(tell) = &self.tell_port {
+            tell(Word::Ended(Tombstone {
                 local_id: self.local_id,
                 close: self.close.take(),
                 keep: self.keep,
-            });
+            }));
         }
     }
 }
@@ -111,12 +115,11 @@ pub(crate) fn run(
     tx: Box<dyn PacketTx>,
     doorbell: &Receiver<()>,
     arm: Sender<()>,
-    bury: Option<Bury>,
+    tell_port: Option<TellPort>,
     local_id: ConnectionId,
 ) {
-    let keeps_close = bury.is_some();
     let mut burial = Burial {
-        bury,
+        tell_port: tell_port.clone(),
         local_id,
         close: None,
         keep: Duration::ZERO,
@@ -137,7 +140,8 @@ pub(crate) fn run(
         rebind_after: REBIND_PTOS,
         rebound_at: None,
         close_packet: None,
-        keeps_close,
+        tell_port,
+        local_id,
         pace: Pace::default(),
         turns: Turns::default(),
     };
@@ -241,7 +245,7 @@ impl Driver<'_> {
 
     /// `false`: the carrier must be waited for.
     fn send(&mut self, buffer: Buffer, filled: &Filled, now: Instant) -> bool {
-        if self.keeps_close && self.outlet.half.ended().is_some() {
+        if self.tell_port.is_some() && self.outlet.half.ended().is_some() {
             self.close_packet = Some(buffer.to_vec());
         }
         let path = self.connection.path_of(filled.path);
@@ -309,7 +313,8 @@ impl Driver<'_> {
         if count < REBIND_PTOS {
             self.rebind_after = REBIND_PTOS;
         }
-        let is_unheard = count >= self.rebind_after;
+        let is_silent = now.saturating_duration_since(self.outlet.half.last_heard()) >= REBIND_UNHEARD;
+        let is_unheard = count >= self.rebind_after && is_silent;
         if !is_unheard && !self.tx.is_stranded() {
             return;
         }
@@ -364,9 +369,14 @@ impl Driver<'_> {
             let delivered = || self.connection.pipe.counts().delivered;
             verdict(ended, self.connection.idle_timeout, self.carrier_error, delivered)
         });
-        self.connection
-            .active_path
-            .store(half.active_path().0, Ordering::Relaxed);
+        let path = half.active_path();
+        if self.connection.active_path.swap(path.0, Ordering::Relaxed) != path.0
+            && let Some(tell) = &self.tell_port
+        {
+            let path = self.connection.path_of(path);
+            let local_id = self.local_id;
+            tell(Word::Moved { local_id, path });
+        }
         let stopped = progress.stopped.is_some() || half.ended().is_some_and(is_gone);
         self.connection.status.with(|status, wake| {
             let before = (status.finished, status.consumed, status.stopped);

@@ -184,7 +184,7 @@ pub trait Subsystem: Send {
 pub struct Halves {
     /// Puts packets on the wire. Used by one thread.
     pub tx: Box<dyn PacketTx>,
-    /// Takes packets from the wire. Used by one thread at a time: that of a listener may lend it to that of a stream.
+    /// Takes packets from the wire. Used by one thread.
     pub rx: Box<dyn PacketRx>,
     /// Ends a blocked [`PacketRx::recv`] or [`PacketTx::flush`] from any thread.
     pub waker: Arc<dyn Waker>,
@@ -287,6 +287,25 @@ pub trait PacketRx: Send {
     /// `UnexpectedEof` when the carrier has ended (TCP closed by the peer), `InvalidData` for broken framing,
     /// `ConnectionRefused` for an ICMP port unreachable (later calls go on), or what the operating system says.
     fn recv(&mut self, deadline: Option<Instant>) -> io::Result<Option<Batch>>;
+
+    /// A receiving half for one of many peers: from now on its packets come there, and all others here. A few of others may
+    /// come there, and those of the peer that are here already stay here. `None` where the carrier has no such thing, or
+    /// has enough of them. When it is dropped, the packets come here again.
+    ///
+    /// # Errors
+    /// What the operating system says; everything stays as it was.
+    fn branch(&mut self, path: PathId) -> io::Result<Option<Branch>> {
+        let _ = path;
+        Ok(None)
+    }
+}
+
+/// What [`PacketRx::branch`] returns.
+pub struct Branch {
+    /// Takes the packets of one peer, and perhaps a few of others.
+    pub rx: Box<dyn PacketRx>,
+    /// Ends a blocked call of `rx` from any thread.
+    pub waker: Arc<dyn Waker>,
 }
 
 /// Ends blocked calls from another thread.

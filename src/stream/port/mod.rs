@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   wire --> PacketRx --> batch --destination id--> queue of the stream --> its receive thread
-//!            (may be lent)  |
+//!            (the trunk)    |                          ^
+//!                           |                          | once, behind the first batches: a branch, which it reads itself
 //!                           +--- unknown id --> door: handshakes, refusals, late packets of dead streams
 //!                                                |  ^
 //!                                                v  |
@@ -28,16 +29,15 @@ mod tests;
 use super::StreamBuilder;
 use super::budget::Budget;
 use super::builder::random_bytes;
-use super::connection::{self, Tombstone, spawn};
+use super::connection::{self, Tombstone, Word, spawn};
 use super::listener::{Desk, Keeper, Listener};
-use super::loan::{Lender, sole_destination};
-use super::queue::{QueueTx, cost, queue};
+use super::queue::{QueueTx, cost, queue, sole_destination};
 use super::turns::{Pace, Turns};
 use crate::error::StreamError;
 use crate::stream::Stream;
-use crate::subsystem::{Batch, Halves, PacketTx, Properties, Waker};
+use crate::subsystem::{Batch, Branch, Halves, PacketRx, PacketTx, PathId, Properties, Waker};
 use crate::wire::packet::{self, ConnectionId};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use door::{Door, Newcomer};
 use parking_lot::Mutex;
 use sign::Pool;
@@ -52,9 +52,15 @@ use std::time::{Duration, Instant};
 /// the batch.
 const HAND_ON_AFTER: usize = 256 * 1024;
 
-/// Batches in a row for one stream only, after which it reads the socket itself: to ask for the socket back costs as much as
-/// a few of them.
-const LEND_AFTER: u32 = 64;
+/// Batches of one stream after which it reads for itself, if the carrier can branch. What is passed on wakes two threads, and
+/// waits its turn behind the packets of all others in one buffer of the kernel. A stream that says a few words needs none.
+const BRANCH_AFTER: u32 = 1;
+
+/// A new branch is handed over when the trunk is empty, or has been read so often: what came before is in front of it then.
+const READ_BEFORE_BRANCH: u32 = 64;
+
+/// Batches for others that streams have found in their branches and the port thread has not looked at.
+const STRAYS: usize = 64;
 
 /// The last handle waits this long at most for late packets to be answered.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -99,25 +105,21 @@ impl Held {
     }
 }
 
-/// How many batches in a row were for one stream, and for which.
-#[derive(Default)]
-struct Run {
-    of: Option<ConnectionId>,
+/// An open stream.
+struct Open {
+    queue: QueueTx,
+    /// Where the peer is, proven.
+    path: PathId,
     batches: u32,
+    is_branched: bool,
 }
 
-impl Run {
-    fn note(&mut self, of: Option<ConnectionId>) {
-        if of.is_none() || of != self.of {
-            *self = Self { of, batches: 0 };
-        }
-        self.batches = self.batches.saturating_add(1);
-    }
-
-    /// Whose run it is, once it is long.
-    fn long(&self) -> Option<ConnectionId> {
-        self.of.filter(|_| self.batches >= LEND_AFTER)
-    }
+/// A branch that its stream does not have yet.
+struct Bud {
+    id: ConnectionId,
+    branch: Branch,
+    /// How often the trunk was read since.
+    reads: u32,
 }
 
 struct Port {
@@ -129,37 +131,33 @@ struct Port {
     ended: Arc<AtomicBool>,
     /// Of this thread.
     waker: Arc<dyn Waker>,
-    /// Of whoever reads the socket.
-    carrier_waker: Arc<dyn Waker>,
-    /// Where the packets of open streams go.
-    open: HashMap<ConnectionId, QueueTx>,
+    open: HashMap<ConnectionId, Open>,
     /// What came for them and was not handed on yet.
     held: Held,
-    run: Run,
+    /// Streams that are to have a branch.
+    waiting: Vec<ConnectionId>,
+    buds: Vec<Bud>,
+    strays: Receiver<Batch>,
+    to_strays: Sender<Batch>,
     turns: Turns,
     door: Door,
     /// Started by the first handshake that needs it: plain mode never does.
     signers: Option<Pool>,
-    buried: Receiver<Tombstone>,
-    bury: Sender<Tombstone>,
+    /// What streams tell.
+    words: Receiver<Word>,
+    tell: Sender<Word>,
     /// When to leave at the latest, once everybody else has.
     last: Option<Instant>,
 }
 
 /// Starts a listener on a carrier of many peers.
 pub(super) fn listen(builder: StreamBuilder, properties: Properties, halves: Halves) -> io::Result<Listener> {
-    let Halves {
-        tx,
-        rx,
-        waker: carrier_waker,
-    } = halves;
+    let Halves { tx, rx, waker } = halves;
     if tx.try_clone().is_none() {
         let reason = "this subsystem has one peer: use accept_over".into();
         return Err(StreamError::Invalid { reason }.into());
     }
     let seed = random_bytes()?;
-    let lender = Lender::new(rx, Arc::clone(&carrier_waker));
-    let waker: Arc<dyn Waker> = lender.recall();
     Listener::new(properties.local_addr, |desk| {
         let ended = Arc::new(AtomicBool::new(false));
         let owner = Arc::new(PortOwner {
@@ -167,7 +165,8 @@ pub(super) fn listen(builder: StreamBuilder, properties: Properties, halves: Hal
             ended: Arc::clone(&ended),
             thread: Mutex::new(None),
         });
-        let (bury, buried) = unbounded();
+        let (tell, words) = unbounded();
+        let (to_strays, strays) = bounded(STRAYS);
         let limits = builder.limits_of_listeners();
         let port = Port {
             door: Door::new(
@@ -185,36 +184,44 @@ pub(super) fn listen(builder: StreamBuilder, properties: Properties, halves: Hal
             owner: Arc::downgrade(&owner),
             ended,
             waker,
-            carrier_waker,
             open: HashMap::new(),
             held: Held::default(),
-            run: Run::default(),
+            waiting: Vec::new(),
+            buds: Vec::new(),
+            strays,
+            to_strays,
             turns: Turns::default(),
             signers: None,
-            buried,
-            bury,
+            words,
+            tell,
             last: None,
         };
         let name = format!("ss-port-{}", properties.local_addr.map_or(0, |addr| addr.port()));
-        *owner.thread.lock() = Some(spawn(name, move || run(port, lender))?);
+        *owner.thread.lock() = Some(spawn(name, move || run(port, rx))?);
         Ok(Keeper::Port(owner))
     })
 }
 
 /// Runs until the listener and all its streams are gone, and late packets have been answered.
-fn run(mut port: Port, mut lender: Lender) {
+fn run(mut port: Port, mut trunk: Box<dyn PacketRx>) {
     let past = Instant::now();
     let mut pace = Pace::default();
     while !port.is_over(Instant::now()) {
-        let is_holding = !port.held.batches.is_empty();
-        let deadline = if is_holding { Some(past) } else { port.next_deadline() };
-        match lender.recv(deadline) {
-            Ok(None) => port.hand_on(Instant::now()),
+        let deadline = if port.is_holding() {
+            Some(past)
+        } else {
+            port.next_deadline()
+        };
+        match trunk.recv(deadline) {
+            Ok(None) => {
+                port.hand_on(Instant::now());
+                port.hand_over(|_| true);
+            }
             Ok(Some(batch)) => {
                 let (bytes, now) = (batch.buffer.len() as u64, Instant::now());
                 port.turns.set(pace.note(bytes, now));
                 port.handle_batch(batch, now);
-                port.lend(&mut lender, now);
+                port.note_read(now);
             }
             // Somebody whom we answered has gone: nothing that concerns the others.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
@@ -226,13 +233,40 @@ fn run(mut port: Port, mut lender: Lender) {
             }
         }
         port.handle_time(Instant::now());
+        port.grow(&mut *trunk);
+    }
+}
+
+impl Open {
+    fn new(queue: QueueTx, path: PathId) -> Self {
+        Self {
+            queue,
+            path,
+            batches: 0,
+            is_branched: false,
+        }
+    }
+
+    fn move_to(&mut self, path: PathId) {
+        self.path = path;
+        self.is_branched = false;
+        self.batches = 0;
+    }
+
+    /// Notes a batch. `true`: it is time to ask for a branch, again later and later if there is none.
+    fn note(&mut self, from: PathId) -> bool {
+        if self.is_branched || from != self.path {
+            return false;
+        }
+        self.batches = self.batches.saturating_add(1);
+        self.batches >= BRANCH_AFTER && self.batches.is_power_of_two()
     }
 }
 
 impl Port {
     /// Everybody has left, and late packets have been answered.
     fn is_over(&mut self, now: Instant) -> bool {
-        if !self.ended.load(Ordering::Acquire) || !self.buried.is_empty() {
+        if !self.ended.load(Ordering::Acquire) || !self.words.is_empty() {
             return false;
         }
         let last = *self.last.get_or_insert(now + LAST_WAIT);
@@ -243,10 +277,17 @@ impl Port {
         self.door.next_timeout().into_iter().chain(self.last).min()
     }
 
+    /// Something waits until the trunk is empty.
+    fn is_holding(&self) -> bool {
+        !self.held.batches.is_empty() || !self.buds.is_empty()
+    }
+
     fn handle_batch(&mut self, batch: Batch, now: Instant) {
-        let id = sole_destination(&batch).filter(|id| self.open.contains_key(id));
-        self.run.note(id);
-        if let Some(id) = id {
+        let open = sole_destination(&batch).and_then(|id| Some((id, self.open.get_mut(&id)?)));
+        if let Some((id, open)) = open {
+            if open.note(batch.path) {
+                self.waiting.push(id);
+            }
             self.held.push(id, batch);
             if self.held.bytes >= HAND_ON_AFTER {
                 self.hand_on(now);
@@ -257,9 +298,9 @@ impl Port {
         self.hand_on(now);
         // Everything but the packets of living streams: one by one.
         for datagram in batch.iter() {
-            let queue = packet::destination_id(datagram).and_then(|id| self.open.get(&id));
-            match queue {
-                Some(queue) => queue.push(Batch {
+            let open = packet::destination_id(datagram).and_then(|id| self.open.get(&id));
+            match open {
+                Some(open) => open.queue.push(Batch {
                     ecn: batch.ecn,
                     ..Batch::single(datagram.to_vec().into(), batch.path)
                 }),
@@ -269,18 +310,43 @@ impl Port {
         self.settle(now);
     }
 
-    /// Lets a stream that gets all packets read them itself.
-    fn lend(&mut self, lender: &mut Lender, now: Instant) {
-        let Some(id) = self.run.long() else {
-            return;
-        };
-        // What came before goes first.
-        self.hand_on(now);
-        self.run = Run::default();
-        if let Some(queue) = self.open.get(&id)
-            && let Some(loan) = lender.lend(id)
-        {
-            queue.lend(loan);
+    /// Branches the trunk for the streams that wait for it.
+    fn grow(&mut self, trunk: &mut dyn PacketRx) {
+        for id in self.waiting.drain(..) {
+            let Some(open) = self.open.get_mut(&id) else {
+                continue;
+            };
+            match trunk.branch(open.path) {
+                Ok(Some(branch)) => {
+                    open.is_branched = true;
+                    self.buds.push(Bud { id, branch, reads: 0 });
+                }
+                Ok(None) => {}
+                Err(error) => log::debug!("a stream gets no socket of its own: {error}"),
+            }
+        }
+    }
+
+    /// The trunk was read once more.
+    fn note_read(&mut self, now: Instant) {
+        for bud in &mut self.buds {
+            bud.reads += 1;
+        }
+        let is_ready = |bud: &Bud| bud.reads > READ_BEFORE_BRANCH;
+        if self.buds.iter().any(is_ready) {
+            // What came before goes first.
+            self.hand_on(now);
+            self.hand_over(is_ready);
+        }
+    }
+
+    /// Gives streams those branches that are ready. Of a stream that has ended it is dropped.
+    fn hand_over(&mut self, is_ready: impl Fn(&Bud) -> bool) {
+        for Bud { id, branch, .. } in self.buds.extract_if(.., |bud| is_ready(bud)) {
+            if let Some(open) = self.open.get(&id) {
+                let (strays, port) = (self.to_strays.clone(), Arc::clone(&self.waker));
+                open.queue.branch(id, branch, strays, port);
+            }
         }
     }
 
@@ -289,7 +355,7 @@ impl Port {
         self.held.bytes = 0;
         for (id, batch) in self.held.batches.drain(..) {
             match self.open.get(&id) {
-                Some(queue) => queue.push(batch),
+                Some(open) => open.queue.push(batch),
                 None => batch
                     .iter()
                     .for_each(|datagram| self.door.handle_datagram(datagram, batch.path, now)),
@@ -298,10 +364,23 @@ impl Port {
     }
 
     fn handle_time(&mut self, now: Instant) {
-        while let Ok(Tombstone { local_id, close, keep }) = self.buried.try_recv() {
-            self.open.remove(&local_id);
-            self.door.open_streams = self.open.len();
-            self.door.bury(local_id, close, now + keep);
+        while let Ok(word) = self.words.try_recv() {
+            match word {
+                Word::Moved { local_id, path } => {
+                    if let Some(open) = self.open.get_mut(&local_id) {
+                        open.move_to(path);
+                        self.waiting.push(local_id);
+                    }
+                }
+                Word::Ended(Tombstone { local_id, close, keep }) => {
+                    self.open.remove(&local_id);
+                    self.door.open_streams = self.open.len();
+                    self.door.bury(local_id, close, now + keep);
+                }
+            }
+        }
+        while let Ok(stray) = self.strays.try_recv() {
+            self.handle_batch(stray, now);
         }
         while let Some((local_id, done)) = self.signers.as_ref().and_then(Pool::poll_done) {
             self.door.handle_done(local_id, done, now);
@@ -369,8 +448,7 @@ impl Port {
             .try_clone()
             .ok_or_else(|| io::Error::other("the sending half cannot be cloned"))?;
         let drops = Arc::new(AtomicU64::new(0));
-        let wakers = tx.waker().into_iter().chain([Arc::clone(&self.carrier_waker)]);
-        let (queue, rx, waker) = queue(Arc::clone(&drops), wakers.collect());
+        let (queue, rx, waker) = queue(Arc::clone(&drops), tx.waker());
         let halves = Halves {
             tx,
             rx: Box::new(rx),
@@ -379,12 +457,13 @@ impl Port {
         let mut setup = self.builder.setup(established, halves, self.properties, path)?;
         setup.queue_drops = drops;
         setup.share = Some(share);
-        let (bury, port_waker) = (self.bury.clone(), Arc::clone(&self.waker));
-        setup.bury = Some(Box::new(move |tombstone| {
-            let _ = bury.send(tombstone);
+        let (tell, port_waker) = (self.tell.clone(), Arc::clone(&self.waker));
+        setup.tell_port = Some(Arc::new(move |word| {
+            let _ = tell.send(word);
             port_waker.wake();
         }));
-        self.open.insert(local_id, queue);
+        self.open.insert(local_id, Open::new(queue, path));
+        self.waiting.push(local_id);
         self.turns.set(false);
         let (connection, send_thread) = connection::start(setup, now)?;
         let (linger, nodelay) = (self.builder.linger, self.builder.proto.nodelay);

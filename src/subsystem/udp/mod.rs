@@ -2,6 +2,7 @@
 //!
 //! One socket serves one peer ([`Udp::connect`]) or many ([`Udp::bind`]). It knows no protocol above.
 
+mod branch;
 mod line;
 mod rx;
 mod socket;

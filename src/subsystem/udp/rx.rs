@@ -1,9 +1,11 @@
 //! The receiving half: one system call brings many datagrams of one sender (GRO) into one pooled buffer.
 
+use super::branch::{self, Place};
 use super::line::Line;
+use super::receive_pool;
 use super::socket::{self, Shared};
 use crate::subsystem::wait::{Waited, Wake, is_past, wait_readable};
-use crate::subsystem::{Batch, PacketRx, PathId, Pool};
+use crate::subsystem::{Batch, Branch, PacketRx, PathId, Pool};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +21,8 @@ pub(super) struct Rx {
     early: Option<Batch>,
     pool: Arc<Pool>,
     wake: Arc<Wake>,
+    /// Of a branch: whom it is for, and the right to it.
+    branch: Option<(PathId, Place)>,
 }
 
 enum Outcome {
@@ -46,6 +50,18 @@ impl Rx {
             early,
             pool,
             wake,
+            branch: None,
+        }
+    }
+
+    /// Where a batch came from, as the layer above knows it.
+    fn path(&self, received: PathId) -> PathId {
+        match (&self.branch, self.only) {
+            (_, Some(_)) => PathId::ONLY,
+            // With our own address, which is the only one of a branch.
+            (Some((peer, _)), None) if *peer == received => *peer,
+            (Some((peer, _)), None) => received.answered_from(peer.local()),
+            (None, None) => received,
         }
     }
 
@@ -69,11 +85,7 @@ impl Rx {
             return Ok(Outcome::Noise);
         }
         buffer.set_len(received.bytes);
-        let path = if self.only.is_some() {
-            PathId::ONLY
-        } else {
-            received.path
-        };
+        let path = self.path(received.path);
         Ok(Outcome::Batch(Batch {
             buffer,
             segment_bytes: received.segment_bytes,
@@ -106,5 +118,25 @@ impl PacketRx for Rx {
                 },
             }
         }
+    }
+
+    fn branch(&mut self, path: PathId) -> io::Result<Option<Branch>> {
+        if self.only.is_some() || self.branch.is_some() {
+            return Ok(None);
+        }
+        let Some(place) = Place::take() else {
+            log::debug!("no descriptors are left for a socket of its own");
+            return Ok(None);
+        };
+        let Some(shared) = branch::open(&self.shared, path)? else {
+            return Ok(None);
+        };
+        let wake = Arc::<Wake>::default();
+        let mut rx = Self::new(Arc::new(shared), None, None, None, receive_pool(), Arc::clone(&wake));
+        rx.branch = Some((path, place));
+        Ok(Some(Branch {
+            rx: Box::new(rx),
+            waker: wake,
+        }))
     }
 }

@@ -115,11 +115,17 @@ impl Shared {
         })
     }
 
+    /// Bound to all of our addresses.
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+
     pub(super) fn uses_gso(&self) -> bool {
         self.gso.load(Ordering::Relaxed)
     }
 
-    fn as_socket_wants(&self, remote: SocketAddr) -> SocketAddr {
+    /// An address in the family of this socket.
+    pub(super) fn as_socket_wants(&self, remote: SocketAddr) -> SocketAddr {
         match remote {
             SocketAddr::V4(v4) if self.ipv6 => SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into(),
             other => other,
