@@ -43,12 +43,13 @@ impl Attacker for Spoof {
         if forged.is_empty() {
             return Fate::Untouched;
         }
+        let Some((socket, target)) = &self.stranger else {
+            return Fate::Untouched;
+        };
         self.victims.insert(client);
-        if let Some((socket, target)) = &self.stranger {
-            for packet in forged {
-                // A packet that is lost has missed.
-                let _ = socket.send_to(&packet, target);
-            }
+        for packet in forged {
+            // A packet that is lost has missed.
+            let _ = socket.send_to(&packet, target);
         }
         fate
     }

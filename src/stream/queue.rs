@@ -9,6 +9,7 @@ use crate::wire::packet::{self, ConnectionId};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select, unbounded};
 use parking_lot::Mutex;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -21,10 +22,15 @@ const LEAST: usize = 4 * 1024;
 /// small packet.
 const COPY_BELOW: usize = 16;
 
+/// Batches for others in a branch, after which a stream gives it up: several streams have the same peer, and the kernel cannot
+/// tell them apart.
+const MOST_STRAYS: u32 = 256;
+
 /// What goes through the queue.
 enum Item {
     Batch(Batch),
-    Branch(Own),
+    /// `None`: the one before is of no use any more.
+    Branch(Option<Own>),
 }
 
 /// Wakes a stream that reads a branch. Set before the branch is put into the queue.
@@ -49,6 +55,8 @@ pub(crate) fn queue(drops: Arc<AtomicU64>, sender: Option<Arc<dyn Waker>>) -> (Q
         bytes,
         woken,
         own: None,
+        former: None,
+        branch: Arc::clone(&branch),
     };
     let waker = QueueWaker {
         rx: wake,
@@ -86,10 +94,21 @@ impl QueueTx {
         let Branch { rx, waker } = branch;
         // A stream that reads the one before would not hear of this one.
         let before = self.branch.lock().replace(waker);
-        self.put(Item::Branch(Own { rx, id, strays, port }));
+        self.put(Item::Branch(Some(Own {
+            rx,
+            id,
+            strays,
+            port,
+            found: 0,
+        })));
         if let Some(before) = before {
             before.wake();
         }
+    }
+
+    /// The peer has moved: nothing more comes to the branch.
+    pub(crate) fn give_up_branch(&self) {
+        self.put(Item::Branch(None));
     }
 
     fn put(&self, item: Item) {
@@ -129,6 +148,8 @@ struct Own {
     id: ConnectionId,
     strays: Sender<Batch>,
     port: Arc<dyn Waker>,
+    /// Batches for others so far.
+    found: u32,
 }
 
 impl Own {
@@ -139,11 +160,13 @@ impl Own {
             return Ok(batch);
         };
         let packets = stray.packets();
+        self.found += 1;
         // Full: strangers send more than the port can look at.
-        if batch.is_some_and(|stray| self.strays.try_send(stray).is_err()) {
+        if batch.is_some_and(|stray| self.strays.try_send(stray).is_ok()) {
+            self.port.wake();
+        } else {
             log::debug!("{packets} packets for others are lost");
         }
-        self.port.wake();
         Ok(None)
     }
 }
@@ -170,6 +193,9 @@ pub(crate) struct QueueRx {
     bytes: Arc<AtomicUsize>,
     woken: Receiver<()>,
     own: Option<Own>,
+    /// The branch before, until it is empty.
+    former: Option<Own>,
+    branch: BranchWaker,
 }
 
 impl QueueRx {
@@ -181,9 +207,37 @@ impl QueueRx {
                 Some(batch)
             }
             Item::Branch(own) => {
-                self.own = Some(own);
+                self.former = mem::replace(&mut self.own, own);
                 None
             }
+        }
+    }
+
+    /// What the branches have. A branch that fails is given up, for the port gets its packets then.
+    fn read_branches(&mut self, deadline: Option<Instant>) -> io::Result<Option<Batch>> {
+        if let Some(former) = &mut self.former {
+            // Twice, for the first look may only find that it was woken.
+            for _ in 0..2 {
+                if let Ok(Some(batch)) = former.recv(Some(super::sync::now())) {
+                    return Ok(Some(batch));
+                }
+            }
+            self.former = None;
+        }
+        let Some(own) = &mut self.own else {
+            return Ok(None);
+        };
+        let found = own.recv(deadline);
+        if own.found > MOST_STRAYS {
+            self.own = None;
+        }
+        match found {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => {
+                log::debug!("a stream gives its own socket up: {error}");
+                self.own = None;
+                Ok(None)
+            }
+            found => found,
         }
     }
 }
@@ -194,19 +248,19 @@ impl PacketRx for QueueRx {
         let is_gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let is_past = || deadline.is_some_and(|deadline| deadline <= super::sync::now());
         loop {
-            let item = match (self.items.try_recv(), &mut self.own) {
-                (Ok(item), _) => item,
-                (Err(TryRecvError::Disconnected), _) => return Err(is_gone()),
-                (Err(TryRecvError::Empty), Some(own)) => {
+            let item = match self.items.try_recv() {
+                Ok(item) => item,
+                Err(TryRecvError::Disconnected) => return Err(is_gone()),
+                Err(TryRecvError::Empty) if self.own.is_some() || self.former.is_some() => {
                     if self.woken.try_recv().is_ok() {
                         return Ok(None);
                     }
-                    match own.recv(deadline)? {
+                    match self.read_branches(deadline)? {
                         None if !is_past() => continue,
                         found => return Ok(found),
                     }
                 }
-                (Err(TryRecvError::Empty), None) => {
+                Err(TryRecvError::Empty) => {
                     if is_past() {
                         return Ok(None);
                     }
@@ -222,6 +276,13 @@ impl PacketRx for QueueRx {
                 return Ok(Some(batch));
             }
         }
+    }
+}
+
+impl Drop for QueueRx {
+    fn drop(&mut self) {
+        // It has descriptors, and handles of a stream may live on.
+        *self.branch.lock() = None;
     }
 }
 
@@ -401,6 +462,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_branch_of_a_peer_that_has_moved_is_read_first() {
+        let mut rig = branched();
+        rig.next();
+        assert!(rig.rx.recv(Some(crate::stream::sync::now())).unwrap().is_none());
+        rig.send(&[OURS]);
+        rig.tx.give_up_branch();
+        rig.tx.push(packet(2));
+        // The queue is looked at first, so the order is another.
+        assert_eq!([rig.next(), rig.next()], [vec![7, 7], short(OURS)]);
+        assert!(rig.rx.recv(Some(crate::stream::sync::now())).unwrap().is_none());
+        rig.tx.push(packet(3));
+        assert_eq!(rig.next(), [7; 3]);
+    }
+
+    #[test]
+    fn a_branch_that_is_full_of_packets_for_others_is_given_up() {
+        let mut rig = branched();
+        rig.next();
+        for _ in 0..=MOST_STRAYS {
+            rig.send(&[OTHER]);
+            assert!(rig.rx.recv(Some(crate::stream::sync::now())).unwrap().is_none());
+            let _ = rig.strays.try_recv();
+        }
+        rig.send(&[OURS]);
+        assert!(rig.rx.recv(Some(crate::stream::sync::now())).unwrap().is_none());
+        rig.tx.push(packet(2));
+        assert_eq!(rig.next(), [7, 7]);
+    }
+
+    #[test]
     fn packets_for_others_go_to_the_port_which_is_woken_and_too_many_are_lost() {
         let mut rig = branched();
         rig.next();
@@ -410,7 +501,7 @@ mod tests {
         rig.send(&[OURS]);
         assert_eq!(rig.next(), short(OURS));
         assert_eq!(rig.strays.try_iter().map(|batch| batch.packets()).sum::<usize>(), 3);
-        assert_eq!(rig.port.0.load(Ordering::SeqCst), 3);
+        assert_eq!(rig.port.0.load(Ordering::SeqCst), 2, "not for the one that is lost");
     }
 
     #[test]

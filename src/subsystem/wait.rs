@@ -69,6 +69,11 @@ impl Wake {
         asked
     }
 
+    /// Takes the descriptors now rather than when they may be used up.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        self.readable().map(drop)
+    }
+
     /// The end of the pipe that becomes readable. Called by the waiting thread only.
     fn readable(&self) -> io::Result<&UnixStream> {
         if self.pipe.get().is_none() {

@@ -52,14 +52,16 @@ use std::time::{Duration, Instant};
 /// the batch.
 const HAND_ON_AFTER: usize = 256 * 1024;
 
-/// Batches of one stream after which it reads for itself, if the carrier can branch. What is passed on wakes two threads, and
-/// waits its turn behind the packets of all others in one buffer of the kernel. A stream that says a few words needs none.
-const BRANCH_AFTER: u32 = 1;
+/// Batches after which a stream without a branch asks for one again. What is passed on wakes two threads, and waits its turn
+/// behind the packets of all others in one buffer of the kernel.
+const BRANCH_AFTER: u32 = 4;
 
-/// A new branch is handed over when the trunk is empty, or has been read so often: what came before is in front of it then.
+/// A new branch is handed over when the trunk has nothing more for the moment, or has been read so often: nearly all that came
+/// before is in front of it then.
 const READ_BEFORE_BRANCH: u32 = 64;
 
-/// Batches for others that streams have found in their branches and the port thread has not looked at.
+/// Batches for others that streams have found in their branches and the port thread has not looked at. It takes as many
+/// between two looks at the trunk.
 const STRAYS: usize = 64;
 
 /// The last handle waits this long at most for late packets to be answered.
@@ -247,10 +249,13 @@ impl Open {
         }
     }
 
+    /// The peer is there now. The next batches from there ask for another branch.
     fn move_to(&mut self, path: PathId) {
         self.path = path;
-        self.is_branched = false;
         self.batches = 0;
+        if std::mem::take(&mut self.is_branched) {
+            self.queue.give_up_branch();
+        }
     }
 
     /// Notes a batch. `true`: it is time to ask for a branch, again later and later if there is none.
@@ -279,7 +284,7 @@ impl Port {
 
     /// Something waits until the trunk is empty.
     fn is_holding(&self) -> bool {
-        !self.held.batches.is_empty() || !self.buds.is_empty()
+        !self.held.batches.is_empty() || !self.buds.is_empty() || !self.strays.is_empty()
     }
 
     fn handle_batch(&mut self, batch: Batch, now: Instant) {
@@ -313,7 +318,7 @@ impl Port {
     /// Branches the trunk for the streams that wait for it.
     fn grow(&mut self, trunk: &mut dyn PacketRx) {
         for id in self.waiting.drain(..) {
-            let Some(open) = self.open.get_mut(&id) else {
+            let Some(open) = self.open.get_mut(&id).filter(|open| !open.is_branched) else {
                 continue;
             };
             match trunk.branch(open.path) {
@@ -369,8 +374,8 @@ impl Port {
                 Word::Moved { local_id, path } => {
                     if let Some(open) = self.open.get_mut(&local_id) {
                         open.move_to(path);
-                        self.waiting.push(local_id);
                     }
+                    self.buds.retain(|bud| bud.id != local_id);
                 }
                 Word::Ended(Tombstone { local_id, close, keep }) => {
                     self.open.remove(&local_id);
@@ -379,7 +384,10 @@ impl Port {
                 }
             }
         }
-        while let Ok(stray) = self.strays.try_recv() {
+        for _ in 0..STRAYS {
+            let Ok(stray) = self.strays.try_recv() else {
+                break;
+            };
             self.handle_batch(stray, now);
         }
         while let Some((local_id, done)) = self.signers.as_ref().and_then(Pool::poll_done) {

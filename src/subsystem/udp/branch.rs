@@ -5,40 +5,45 @@
 
 use super::super::PathId;
 use super::socket::{Shared, as_people_write};
+use rustix::net::sockopt::set_socket_reuseport;
 use rustix::process::{Resource, getrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Descriptors that a branch takes: its socket, and two to wake whoever waits for it.
 const DESCRIPTORS: u64 = 3;
+/// Branches of a process at most. The kernel looks through all of a port for a packet of a stranger, and on Linux before 6.13
+/// for every packet.
+const MOST: u64 = 1024;
 
 /// Branches of this process.
 static BRANCHES: AtomicU64 = AtomicU64::new(0);
 
 /// The right to one branch: all together leave half of the descriptors to the program.
 #[derive(Debug)]
-pub(super) struct Place(());
+pub(super) struct Place(&'static AtomicU64);
 
 impl Place {
     /// `None`: enough are taken.
     pub(super) fn take() -> Option<Self> {
-        Self::within(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::within(limit, &BRANCHES)
     }
 
-    /// Of so many descriptors that the process may have.
-    fn within(limit: u64) -> Option<Self> {
-        let taken = BRANCHES.fetch_add(1, Ordering::Relaxed);
+    /// Of so many descriptors that the process may have, and so many branches that there are.
+    fn within(limit: u64, branches: &'static AtomicU64) -> Option<Self> {
+        let taken = branches.fetch_add(1, Ordering::Relaxed);
         // Given back when it is dropped, refused or not.
-        let place = Self(());
-        (taken < limit / 2 / DESCRIPTORS).then_some(place)
+        let place = Self(branches);
+        (taken < MOST.min(limit / 2 / DESCRIPTORS)).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        BRANCHES.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -66,13 +71,15 @@ pub(super) fn open(trunk: &Shared, path: PathId) -> io::Result<Option<Shared>> {
     if bound.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    // Branches share the address with each other by SO_REUSEADDR, and with the trunk by SO_REUSEPORT, which is for our own user
+    // only, and for this one moment. So a second listener is an error as ever, and nobody can come between.
     socket.set_reuse_address(true)?;
-    // The trunk allows it just now, so that nobody else can listen at its address by accident.
-    let trunk_socket = SockRef::from(&trunk.socket);
-    trunk_socket.set_reuse_address(true)?;
+    set_socket_reuseport(&socket, true)?;
+    set_socket_reuseport(&trunk.socket, true)?;
     let is_bound = socket.bind(&local.into());
-    trunk_socket.set_reuse_address(false)?;
+    set_socket_reuseport(&trunk.socket, false)?;
     is_bound?;
+    set_socket_reuseport(&socket, false)?;
     socket.connect(&trunk.as_socket_wants(remote).into())?;
     trunk.moved_to(UdpSocket::from(socket)).map(Some)
 }

@@ -132,6 +132,7 @@ impl PacketRx for Rx {
             return Ok(None);
         };
         let wake = Arc::<Wake>::default();
+        wake.prepare()?;
         let mut rx = Self::new(Arc::new(shared), None, None, None, receive_pool(), Arc::clone(&wake));
         rx.branch = Some((path, place));
         Ok(Some(Branch {

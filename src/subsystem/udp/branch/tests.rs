@@ -1,11 +1,14 @@
 //! Branches of real sockets on loopback.
 
 use super::super::Udp;
-use super::{DESCRIPTORS, Place};
+use super::{DESCRIPTORS, MOST, Place};
 use crate::subsystem::testing::{at_once, batch_of, receive_packets, watchdog};
 use crate::subsystem::{Branch, Halves, PathId, Sent, Subsystem};
+use rustix::net::sockopt::set_socket_reuseport;
+use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 fn split(udp: Udp) -> Halves {
     Box::new(udp).split().unwrap()
@@ -90,6 +93,16 @@ fn nobody_else_can_listen_at_the_same_address() {
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     let refused = Udp::bind((Ipv4Addr::UNSPECIFIED, rig.addr.port())).expect_err("it is taken");
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    // Nor one that would share it.
+    for host in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+        let intruder = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        intruder.set_reuse_address(true).unwrap();
+        set_socket_reuseport(&intruder, true).unwrap();
+        let refused = intruder
+            .bind(&SocketAddr::from((host, rig.addr.port())).into())
+            .unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    }
 }
 
 #[test]
@@ -122,16 +135,12 @@ fn many_peers_have_one_each() {
 
 #[test]
 fn branches_leave_half_of_the_descriptors_to_the_program() {
-    // Tests beside this one have a few.
-    const OTHERS: u64 = 1000;
-    let limit = 2 * DESCRIPTORS * OTHERS;
-    let places: Vec<_> = std::iter::from_fn(|| Place::within(limit)).collect();
-    assert!(
-        !places.is_empty() && places.len() <= OTHERS as usize,
-        "{}",
-        places.len()
-    );
-    assert!(Place::within(limit).is_none());
+    static BRANCHES: AtomicU64 = AtomicU64::new(0);
+    let take = |limit| Place::within(limit, &BRANCHES);
+    let places: Vec<_> = std::iter::from_fn(|| take(60)).collect();
+    assert_eq!(places.len() as u64 * DESCRIPTORS, 30);
     drop(places);
-    assert!(Place::within(limit).is_some(), "they come back");
+    assert_eq!(BRANCHES.load(Ordering::Relaxed), 0, "they come back");
+    let places: Vec<_> = std::iter::from_fn(|| take(u64::MAX)).collect();
+    assert_eq!(places.len() as u64, MOST);
 }
