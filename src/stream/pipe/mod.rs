@@ -82,6 +82,11 @@ impl Pipe {
         self.limit.load(Ordering::Acquire)
     }
 
+    /// How many bytes more the peer may send until the application reads.
+    pub(crate) fn credit(&self) -> u64 {
+        self.limit().saturating_sub(self.reached.load(Ordering::Acquire))
+    }
+
     /// Runs `fill` with the end of the pipe under one lock. Payload in `buffer` stays there until it is read, if it is
     /// most of it; other is copied. Whoever waits for bytes hears of them by [`Pipe::tell`].
     pub(crate) fn deliver<R>(&self, buffer: Option<&Arc<Buffer>>, fill: impl FnOnce(&mut PipeSink<'_>) -> R) -> R {
