@@ -19,6 +19,9 @@ const MAX_BYTES: u64 = 128 * 1024;
 /// On a path shorter than this a round trip is the time in which threads wake each other, and each acknowledgement wakes
 /// three: half as many do there.
 const SHORT_RTT: Duration = Duration::from_millis(1);
+/// And a quarter with a window from this on: that is gigabytes in a second, for which the threads of both sides have just the
+/// processors to themselves.
+const LARGE_WINDOW: u64 = 512 * 1024;
 /// A shorter delay would only measure how threads are scheduled.
 const MIN_DELAY: Duration = Duration::from_millis(1);
 
@@ -50,7 +53,11 @@ impl AckPolicy {
 
     /// A new request, when the window or the path have changed by more than a factor of two.
     pub fn poll(&mut self, window: u64, packet_bytes: u64, smoothed_rtt: Duration) -> Option<Request> {
-        let scale = if smoothed_rtt < SHORT_RTT { 2 } else { 1 };
+        let scale = match smoothed_rtt < SHORT_RTT {
+            true if window >= LARGE_WINDOW => 4,
+            true => 2,
+            false => 1,
+        };
         let bytes = (scale * window / ACKS_PER_ROUND).min(scale * MAX_BYTES);
         let wanted = Request {
             packets: (bytes / packet_bytes).max(1),
@@ -110,15 +117,17 @@ mod tests {
     }
 
     #[test]
-    fn within_a_machine_four_in_a_round_are_enough() {
+    fn within_a_machine_four_in_a_round_are_enough_and_two_of_a_large_window() {
         let mut policy = AckPolicy::new(MAX_ACK_DELAY);
         assert_eq!(
-            policy.poll(400 * 1200, 1200, SHORT).map(|request| request.packets),
-            Some(100)
+            policy
+                .poll(LARGE_WINDOW - 1200, 1200, SHORT)
+                .map(|request| request.packets),
+            Some(108)
         );
         assert_eq!(
             policy.poll(1 << 30, 1200, SHORT).map(|request| request.packets),
-            Some(218)
+            Some(436)
         );
     }
 
