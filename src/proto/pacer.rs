@@ -78,10 +78,11 @@ impl Pacer {
     /// # Errors
     /// The time at which to try again.
     pub fn can_send(&mut self, now: Instant, bytes: u64) -> Result<(), Instant> {
-        self.refill(now);
         if self.rate_bytes_per_sec == u64::MAX {
+            // Asked for each packet. The bucket is filled when there is a rate again: all the time until then counts.
             return Ok(());
         }
+        self.refill(now);
         // More than the bucket holds needs a full bucket, else it would wait for ever.
         let needed = units(bytes.min(self.quantum()));
         if self.credit >= needed {

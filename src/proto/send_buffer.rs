@@ -57,13 +57,8 @@ enum Fin {
 #[derive(Debug)]
 struct Placed {
     start: u64,
+    end: u64,
     bytes: Chunk,
-}
-
-impl Placed {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
 }
 
 /// The sending side's memory of one stream.
@@ -100,7 +95,11 @@ impl SendBuffer {
         assert!(self.fin == Fin::Open, "no bytes follow the FIN");
         let start = self.end_offset;
         self.end_offset += chunk.len() as u64;
-        self.chunks.push_back(Placed { start, bytes: chunk });
+        self.chunks.push_back(Placed {
+            start,
+            end: self.end_offset,
+            bytes: chunk,
+        });
     }
 
     /// The application is done: the FIN stands at [`Self::end_offset`].
@@ -203,11 +202,19 @@ impl SendBuffer {
 
     /// Index of the chunk that holds `offset`: the cursor's or the next one in the sequential case, else a
     /// binary search.
+    #[inline]
     fn chunk_index(&self, offset: u64) -> usize {
-        let near = (self.cursor..self.chunks.len())
-            .take(2)
-            .find(|&i| self.chunks[i].start <= offset && offset < self.chunks[i].end());
-        near.unwrap_or_else(|| self.chunks.partition_point(|c| c.end() <= offset))
+        let holds = |index: usize| {
+            let chunk = self.chunks.get(index);
+            chunk.is_some_and(|chunk| chunk.start <= offset && offset < chunk.end)
+        };
+        if holds(self.cursor) {
+            self.cursor
+        } else if holds(self.cursor + 1) {
+            self.cursor + 1
+        } else {
+            self.chunks.partition_point(|chunk| chunk.end <= offset)
+        }
     }
 
     /// The peer has this range.
@@ -237,7 +244,7 @@ impl SendBuffer {
             self.acked.pop_first();
         }
         while let Some(first) = self.chunks.front() {
-            if first.end() > self.acked_offset {
+            if first.end > self.acked_offset {
                 break;
             }
             let chunk = self.chunks.pop_front().expect("front was just there");

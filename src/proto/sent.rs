@@ -94,6 +94,7 @@ impl<C> SentPackets<C> {
     }
 
     /// Remembers a packet. Numbers rise strictly; gaps are allowed.
+    #[inline]
     pub fn insert(&mut self, packet_number: u64, packet: Packet<C>) {
         assert!(
             self.largest_sent.is_none_or(|l| packet_number > l),
