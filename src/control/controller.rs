@@ -193,6 +193,7 @@ impl Drop for Controller {
             // A panic there has been printed.
             let _ = thread.join();
         }
+        self.doors.wait();
     }
 }
 

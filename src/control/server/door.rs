@@ -43,8 +43,14 @@ pub(in crate::control) struct Doors {
     folder: PathBuf,
     open: Mutex<Open>,
     is_over: AtomicBool,
-    threads: Mutex<usize>,
-    ended: Condvar,
+    guests: Arc<Guests>,
+}
+
+/// The threads of requests. A thing of its own, so that each can sign off when it holds nothing else any more.
+#[derive(Default)]
+struct Guests {
+    within: Mutex<usize>,
+    left: Condvar,
 }
 
 #[derive(Default)]
@@ -64,8 +70,7 @@ impl Doors {
             folder,
             open: Mutex::default(),
             is_over: AtomicBool::new(false),
-            threads: Mutex::new(0),
-            ended: Condvar::new(),
+            guests: Arc::default(),
         })
     }
 
@@ -119,12 +124,13 @@ impl Doors {
     }
 
     fn take(self: &Arc<Self>, request: tiny_http::Request, answer: &Answer) {
-        *self.threads.lock() += 1;
-        let guest = Guest(Arc::clone(self));
+        let guest = Guest::enter(&self.guests);
         let answer = Arc::clone(answer);
         let thread = Builder::new().name("http-request".to_owned()).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
             let _guest = guest;
+            // Dropped before the guest leaves: whoever waits for it finds nothing left behind.
+            let answer = answer;
             serve(request, &answer);
         });
         if let Err(error) = spawned {
@@ -133,15 +139,20 @@ impl Doors {
         }
     }
 
-    /// Ends the loop, and waits for the threads of requests, which end when the gate is closed.
+    /// Ends the loop.
     pub(in crate::control) fn close(&self) {
         self.is_over.store(true, Ordering::Release);
         if let Some(server) = self.open.lock().server.take() {
             server.unblock();
         }
+    }
+
+    /// Waits for the threads of requests, which end when the gate is closed. To be called when the loop has ended: until then
+    /// it may begin another.
+    pub(in crate::control) fn wait(&self) {
         let deadline = crate::control::clock::now() + END_TIME;
-        let mut threads = self.threads.lock();
-        while *threads > 0 && !self.ended.wait_until(&mut threads, deadline).timed_out() {}
+        let mut within = self.guests.within.lock();
+        while *within > 0 && !self.guests.left.wait_until(&mut within, deadline).timed_out() {}
     }
 
     /// Makes the server fail once, as an error of its socket would.
@@ -198,12 +209,19 @@ fn is_closed(door: &Path) -> bool {
 }
 
 /// The thread of one request.
-struct Guest(Arc<Doors>);
+struct Guest(Arc<Guests>);
+
+impl Guest {
+    fn enter(guests: &Arc<Guests>) -> Self {
+        *guests.within.lock() += 1;
+        Self(Arc::clone(guests))
+    }
+}
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        *self.0.threads.lock() -= 1;
-        self.0.ended.notify_all();
+        *self.0.within.lock() -= 1;
+        self.0.left.notify_all();
     }
 }
 
