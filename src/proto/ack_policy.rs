@@ -8,19 +8,19 @@
 use super::config::MAX_ACK_DELAY;
 use std::time::Duration;
 
-/// Acknowledgements in a round trip, at least. Each opens its part of the window at once; that part then takes the time
+/// Acknowledgements in a round trip, on paths that are not short. Each opens its part of the window at once; that part then takes the time
 /// of its pacing to leave, and waits for its last packet to be acknowledged. So with four a window needs a fifth more
 /// than a round trip to go round, and fills a short queue; with eight it is half of that.
 const ACKS_PER_ROUND: u64 = 8;
 /// The longest delay, as a part of the round trip: what comes too rarely to be counted.
 const DELAYS_PER_ROUND: u32 = 4;
-/// Bytes that one acknowledgement covers at most.
+/// Bytes that one acknowledgement covers at most, there.
 const MAX_BYTES: u64 = 128 * 1024;
 /// On a path shorter than this a round trip is the time in which threads wake each other, and each acknowledgement wakes
 /// three: half as many do there.
 const SHORT_RTT: Duration = Duration::from_millis(1);
-/// And a quarter with a window from this on: that is gigabytes in a second, for which the threads of both sides have just the
-/// processors to themselves.
+/// And a quarter with a window from this on, which is half a gigabyte in a second or more: the processors are needed for
+/// packets.
 const LARGE_WINDOW: u64 = 512 * 1024;
 /// A shorter delay would only measure how threads are scheduled.
 const MIN_DELAY: Duration = Duration::from_millis(1);
@@ -38,6 +38,8 @@ pub struct Request {
 #[derive(Debug)]
 pub struct AckPolicy {
     current: Request,
+    /// A quarter is asked for. Neither a window nor a round trip that moves about its bound changes this each time.
+    is_sparse: bool,
 }
 
 impl AckPolicy {
@@ -48,17 +50,24 @@ impl AckPolicy {
                 packets: 2,
                 max_delay: peer_max_ack_delay,
             },
+            is_sparse: false,
         }
     }
 
     /// A new request, when the window or the path have changed by more than a factor of two.
     pub fn poll(&mut self, window: u64, packet_bytes: u64, smoothed_rtt: Duration) -> Option<Request> {
-        let scale = match smoothed_rtt < SHORT_RTT {
-            true if window >= LARGE_WINDOW => 4,
-            true => 2,
-            false => 1,
+        let is_short = smoothed_rtt < SHORT_RTT;
+        self.is_sparse = if self.is_sparse {
+            is_short && window >= LARGE_WINDOW / 4 * 3
+        } else {
+            smoothed_rtt < SHORT_RTT / 4 * 3 && window >= LARGE_WINDOW
         };
-        let bytes = (scale * window / ACKS_PER_ROUND).min(scale * MAX_BYTES);
+        let scale = match (self.is_sparse, is_short) {
+            (true, _) => 4,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        let bytes = (window / ACKS_PER_ROUND).min(MAX_BYTES) * scale;
         let wanted = Request {
             packets: (bytes / packet_bytes).max(1),
             max_delay: (smoothed_rtt / DELAYS_PER_ROUND).clamp(MIN_DELAY, MAX_ACK_DELAY),
@@ -129,6 +138,21 @@ mod tests {
             policy.poll(1 << 30, 1200, SHORT).map(|request| request.packets),
             Some(436)
         );
+    }
+
+    #[test]
+    fn what_moves_about_a_bound_is_not_asked_for_again_and_again() {
+        let mut policy = AckPolicy::new(MAX_ACK_DELAY);
+        let [below, above] = [LARGE_WINDOW * 9 / 10, LARGE_WINDOW * 11 / 10];
+        let mut asked = |window, rtt| usize::from(policy.poll(window, 1200, rtt).is_some());
+        let times = 100;
+        let windows: usize = (0..times).map(|_| asked(below, SHORT) + asked(above, SHORT)).sum();
+        assert!(windows <= 2, "asked {windows} times for a window that moves");
+        let [shorter, longer] = [9, 11].map(|tenths| SHORT_RTT * tenths / 10);
+        let paths: usize = (0..times)
+            .map(|_| asked(4 << 20, shorter) + asked(4 << 20, longer))
+            .sum();
+        assert!(paths <= 2, "asked {paths} times for a round trip that moves");
     }
 
     #[test]
