@@ -15,9 +15,11 @@ const MAX_STREAM_RANGES: usize = 2;
 /// With a tag of 16 bytes the payload must bring the packet number to 4 bytes at least.
 const MIN_PAYLOAD: usize = 4;
 
-/// A part of an AES block at the end of the payload costs 4 % of what it takes to seal 1,452 bytes. Where a longer packet
-/// number can take those bytes, it does.
+/// A part of an AES block at the end of the payload costs 4 % of the time to seal 1,452 bytes. Where a longer packet number
+/// can take those bytes of a full packet, it does. How full it becomes is not known when the number is written.
 const CIPHER_BLOCK: usize = 16;
+/// Of a packet number (RFC 9000, section 17.3.1).
+const MAX_PN_BYTES: usize = 4;
 
 /// What a packet carried. Loss recovery stores it and hands it back to the frame sources.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,9 +83,11 @@ impl<'a> PacketBuilder<'a> {
         let end = buffer.len() - header.tag_bytes;
         let mut writer = Writer::new(&mut buffer[..end]);
         let mut pn_bytes = packet::packet_number_bytes(pn, largest_acked);
-        let odd_bytes = end.saturating_sub(packet::SHORT_PN_OFFSET + pn_bytes) % CIPHER_BLOCK;
-        if pn_bytes + odd_bytes <= packet::LONG_PN_BYTES {
-            pn_bytes += odd_bytes;
+        if header.form == ShortForm::Secure {
+            let odd_bytes = end.saturating_sub(packet::SHORT_PN_OFFSET + pn_bytes) % CIPHER_BLOCK;
+            if pn_bytes + odd_bytes <= MAX_PN_BYTES {
+                pn_bytes += odd_bytes;
+            }
         }
         packet::encode_short(
             &mut writer,
@@ -212,9 +216,9 @@ impl<'a> PacketBuilder<'a> {
 mod tests {
     use super::*;
 
-    fn pn_bytes(room: usize, pn: u64) -> usize {
+    fn pn_bytes(form: ShortForm, room: usize, pn: u64) -> usize {
         let header = Header {
-            form: ShortForm::Secure,
+            form,
             destination_id: ConnectionId([7; packet::CONNECTION_ID_BYTES]),
             key_phase: false,
             tag_bytes: 16,
@@ -231,9 +235,11 @@ mod tests {
     fn a_packet_number_takes_one_or_two_bytes_more_where_the_payload_is_whole_blocks_then() {
         let head_and_tag = packet::SHORT_PN_OFFSET + 16;
         let room = |odd_bytes| head_and_tag + 2 + 10 * CIPHER_BLOCK + odd_bytes;
-        assert_eq!([0, 1, 2, 3, 15].map(|odd| pn_bytes(room(odd), 5)), [2, 3, 4, 2, 2]);
-        // Of three by itself.
-        assert_eq!([1, 2, 3].map(|odd| pn_bytes(room(odd), 1 << 16)), [3, 4, 3]);
-        assert_eq!(pn_bytes(1452, 5), 3);
+        let secure = |odd, pn| pn_bytes(ShortForm::Secure, room(odd), pn);
+        assert_eq!([0, 1, 2, 3, 15].map(|odd| secure(odd, 5)), [2, 3, 4, 2, 2]);
+        let of_three = 1 << 16;
+        assert_eq!([1, 2, 3].map(|odd| secure(odd, of_three)), [3, 4, 3]);
+        assert_eq!(pn_bytes(ShortForm::Secure, 1452, 5), 3);
+        assert_eq!(pn_bytes(ShortForm::Plain, 1452, 5), 2, "nothing is enciphered there");
     }
 }
