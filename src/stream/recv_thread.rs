@@ -2,12 +2,12 @@
 //!
 //! The path of a packet: 1. a batch from the carrier, with one reading of the clock; 2. every packet opened in place;
 //! 3. in-order payload into the pipe under one lock; 4. what the sender must know merged into its mailbox; 5. those who
-//! wait for it are woken when nothing more is there, or when it has become much. It never writes to the wire and never
-//! waits for the send thread.
+//! wait for it are woken when nothing more is there, or when it has become much. While the stream is fast the thread naps
+//! before it believes that nothing more is there. It never writes to the wire and never waits for the send thread.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the driver of the receiving half reads the clock once a batch"
+    reason = "the driver of the receiving half reads the clock once a batch, and naps between batches"
 )]
 
 use super::connection::Connection;
@@ -25,15 +25,17 @@ use std::time::{Duration, Instant};
 /// Bytes received after which the reader and the send thread are told, though more may be there: each wake-up costs as
 /// much as the work on tens of KiB.
 const TELL_AFTER: usize = 512 * 1024;
-/// Or when the peer may send no more than so many bytes until the reader has read.
-const LITTLE_CREDIT: u64 = 128 * 1024;
 /// Or after so long, for packets that are small, or worth nothing.
 const TELL_WITHIN: Duration = Duration::from_millis(1);
 
-/// While a stream is fast and nothing more is there, the thread sleeps for so long before it looks again, and only then tells
-/// the reader: more comes meanwhile. To be woken for each batch costs the peer's sender and us, and the reader, once woken,
-/// takes the processor from a thread that works for it. Linux adds up to 50 us.
+/// While a stream is fast, the reader is left alone for so long though nothing more is there: more comes, and to wake it
+/// takes the processor from a thread that works for it.
+const GATHER: Duration = Duration::from_micros(100);
+/// And the thread sleeps for so long before it looks again. To be woken for each batch costs the peer's sender, who has to
+/// wake, and us. Linux adds up to 50 us. What comes meanwhile counts as received at the end of the nap.
 const NAP: Duration = Duration::from_micros(50);
+/// One nap for so many bytes: a peer whose window is smaller waits for our acknowledgement in the meantime.
+const NAP_AFTER: usize = 128 * 1024;
 
 /// What the thread works with.
 struct Receiver<'a> {
@@ -46,8 +48,10 @@ struct Receiver<'a> {
     started: Instant,
     pace: Pace,
     is_fast: bool,
-    /// Since the last batch.
-    has_napped: bool,
+    /// Nothing more is there, and the reader was not told yet.
+    is_gathering: bool,
+    /// Received since the last nap.
+    awake_bytes: usize,
     turns: Turns,
 }
 
@@ -78,7 +82,8 @@ pub(crate) fn run(
         started: Instant::now(),
         pace: Pace::default(),
         is_fast: false,
-        has_napped: false,
+        is_gathering: false,
+        awake_bytes: 0,
         turns: Turns::default(),
     };
     for (datagram, received_at) in early {
@@ -113,28 +118,39 @@ impl Untold {
         self.since.get_or_insert(received_at);
     }
 
-    /// It must be told though more may be there.
-    fn is_due(&self, now: Instant) -> bool {
+    /// It must be told though more may be there; also where the peer has less credit left than was received, for it would
+    /// have to stop until the reader has read.
+    fn is_due(&self, now: Instant, credit: u64) -> bool {
         let has_waited = |since| now.saturating_duration_since(since) >= TELL_WITHIN;
-        self.bytes >= TELL_AFTER || self.since.is_some_and(has_waited)
+        self.bytes >= TELL_AFTER || self.bytes as u64 > credit || self.since.is_some_and(has_waited)
     }
 }
 
 impl Receiver<'_> {
-    /// Until when to wait for the next batch: only a look while somebody is to be told of the last.
+    /// Until when to wait for the next batch: only a look while somebody is to be told of the last, or a little while the
+    /// reader alone is.
     fn patience(&self) -> Option<Instant> {
-        self.untold.since.map(|_| self.started)
+        let since = self.untold.since?;
+        Some(if self.is_gathering {
+            since + GATHER
+        } else {
+            self.started
+        })
     }
 
     /// Nothing more is there now.
     fn handle_silence(&mut self) {
-        if self.is_fast && self.untold.since.is_some() && !self.has_napped {
+        if self.is_fast && !self.is_gathering {
             // The peer may wait for its acknowledgement.
             if mem::take(&mut self.untold.is_urgent) {
                 self.connection.mailbox.ring();
             }
-            thread::sleep(NAP);
-            self.has_napped = true;
+            if self.awake_bytes >= NAP_AFTER {
+                self.awake_bytes = 0;
+                thread::sleep(NAP);
+                self.connection.note_wakeup();
+            }
+            self.is_gathering = true;
         } else {
             self.tell();
         }
@@ -142,6 +158,7 @@ impl Receiver<'_> {
 
     /// Wakes whoever waits for what was received.
     fn tell(&mut self) {
+        self.is_gathering = false;
         let Untold { bytes, is_urgent, .. } = mem::take(&mut self.untold);
         if bytes > 0 {
             self.connection.pipe.tell();
@@ -155,7 +172,8 @@ impl Receiver<'_> {
         self.untold.note(batch.buffer.len(), received_at);
         let fast = &self.connection.fast;
         self.is_fast = self.pace.note(batch.buffer.len() as u64, received_at);
-        self.has_napped = false;
+        self.is_gathering = false;
+        self.awake_bytes = self.awake_bytes.saturating_add(batch.buffer.len());
         fast.set_receiving(self.is_fast);
         self.turns.set(fast.is_any());
         self.digest(batch, received_at);
@@ -163,7 +181,7 @@ impl Receiver<'_> {
         if !self.update.is_empty() {
             self.untold.is_urgent |= self.connection.mailbox.merge(&mut self.update);
         }
-        if self.untold.is_due(received_at) || self.connection.pipe.credit() < LITTLE_CREDIT {
+        if self.untold.is_due(received_at, self.connection.pipe.credit()) {
             self.tell();
         }
     }
@@ -219,11 +237,22 @@ mod tests {
     fn a_flood_of_batches_is_told_after_much_or_after_a_while() {
         let start = crate::stream::sync::now();
         let mut untold = Untold::default();
-        assert!(!untold.is_due(start + TELL_WITHIN), "nothing is there to tell");
+        assert!(!untold.is_due(start + TELL_WITHIN, 0), "nothing is there to tell");
         untold.note(0, start);
-        assert!(!untold.is_due(start));
-        assert!(untold.is_due(start + TELL_WITHIN), "however little it is");
+        assert!(!untold.is_due(start, 0));
+        assert!(untold.is_due(start + TELL_WITHIN, 0), "however little it is");
         untold.note(TELL_AFTER, start);
-        assert!(untold.is_due(start));
+        assert!(untold.is_due(start, u64::MAX));
+    }
+
+    #[test]
+    fn a_small_window_is_told_when_half_of_it_has_come() {
+        let start = crate::stream::sync::now();
+        let (window, packet) = (64 * 1024, 1200);
+        let mut untold = Untold::default();
+        while !untold.is_due(start, (window - untold.bytes) as u64) {
+            untold.note(packet, start);
+        }
+        assert!(untold.bytes.abs_diff(window / 2) <= packet, "{} bytes", untold.bytes);
     }
 }

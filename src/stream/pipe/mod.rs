@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A peer that may send this much and half a window more comes to be acknowledged before it must stop, and hears of a new
-/// limit then: it needs no packet of its own.
-const AMPLE_CREDIT: u64 = 384 * 1024;
+/// limit then: it needs no packet of its own. What an acknowledgement covers at most (`proto/ack_policy.rs`).
+const AMPLE_CREDIT: u64 = 512 * 1024;
 
 /// See the module.
 #[derive(Debug)]
