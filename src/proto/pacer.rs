@@ -79,7 +79,8 @@ impl Pacer {
     /// The time at which to try again.
     pub fn can_send(&mut self, now: Instant, bytes: u64) -> Result<(), Instant> {
         if self.rate_bytes_per_sec == u64::MAX {
-            // Asked for each packet. The bucket is filled when there is a rate again: all the time until then counts.
+            // Asked for each packet. The bucket is filled when there is a rate again; the time until then counts, as far as
+            // the bucket holds.
             return Ok(());
         }
         self.refill(now);
@@ -197,6 +198,24 @@ mod tests {
             pacer.on_sent(MTU);
         }
         assert_eq!(pacer.quantum(), MAX_QUANTUM_BYTES);
+    }
+
+    #[test]
+    fn a_rate_after_none_begins_with_one_quantum() {
+        let now = start();
+        let mut pacer = Pacer::new(now, MTU);
+        for _ in 0..1000 {
+            assert_eq!(pacer.can_send(now, MTU), Ok(()));
+            pacer.on_sent(MTU);
+        }
+        pacer.set_rate(100_000_000);
+        let now = now + Duration::from_secs(1);
+        let mut sent = 0;
+        while pacer.can_send(now, MTU).is_ok() {
+            pacer.on_sent(MTU);
+            sent += MTU;
+        }
+        assert!(sent <= pacer.quantum(), "{sent} bytes at once");
     }
 
     #[test]
