@@ -69,6 +69,9 @@ pub fn run(transport: Transport, work: Work, keys: &Path) -> Fallible<Pair> {
         }
     }
     let pair = conversation.pair().expect("the loop ended with it");
+    if let Some(client) = &mut client {
+        client.say(STOP);
+    }
     server.leave();
     if let Some(mut client) = client {
         client.leave();

@@ -198,6 +198,8 @@ fn idle(task: &Task, builder: &StreamBuilder, streams: u32, time: Duration) -> F
         count: open as u64,
         ..report
     })?;
+    // Not before the other side has counted them too.
+    hear(STOP)?;
     // Politeness of a thousand streams is not what is measured.
     all.iter().for_each(Stream::abort);
     Ok(())
