@@ -7,7 +7,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use self::steal::Ticks;
 use securestream::identity::PrivateKey;
 use securestream::trust::{Pinned, Trust};
 use securestream::{Security, StreamBuilder};
@@ -24,8 +23,6 @@ mod steal;
 const TRANSFER: u64 = 1 << 30;
 /// Transfers of each kind; the median counts.
 const ROUNDS: usize = 9;
-/// A round is repeated so often before it counts as it is.
-const REPEATS: usize = 3;
 /// What an application hands over at a time.
 const CHUNK: usize = 256 * 1024;
 
@@ -128,7 +125,7 @@ fn main() -> io::Result<ExitCode> {
     ];
     cases.retain(|case| words.is_empty() || words.iter().any(|word| case.name.contains(word)));
     for _ in 0..ROUNDS {
-        let rates = calm_round(&cases)?;
+        let rates = steal::calmly("transfer_walltime", || round(&cases))?;
         for (case, rate) in cases.iter_mut().zip(rates) {
             case.rates.push(rate);
         }
@@ -175,27 +172,12 @@ fn main() -> io::Result<ExitCode> {
 }
 
 /// Megabytes a second of each case, in turn, so that a busy moment of the machine meets all of them.
-fn calm_round(cases: &[Case]) -> io::Result<Vec<f64>> {
-    let mut repeats = 0;
-    loop {
-        let ticks = Ticks::now();
-        let mut rates = Vec::new();
-        for case in cases {
-            let elapsed = transfer(&case.client, &case.server, case.bytes)?;
-            rates.push(case.bytes as f64 / elapsed.as_secs_f64() / 1e6);
-        }
-        let stolen = ticks.stolen_since();
-        if stolen <= steal::TOO_MUCH {
-            return Ok(rates);
-        }
-        let percent = 100.0 * stolen;
-        if repeats == REPEATS {
-            eprintln!("still {percent:.1}% of the processors are taken by others; this round counts as it is");
-            return Ok(rates);
-        }
-        repeats += 1;
-        eprintln!("{percent:.1}% of the processors were taken by others; the round is repeated");
-    }
+fn round(cases: &[Case]) -> io::Result<Vec<f64>> {
+    let rate = |case: &Case| {
+        let elapsed = transfer(&case.client, &case.server, case.bytes)?;
+        Ok(case.bytes as f64 / elapsed.as_secs_f64() / 1e6)
+    };
+    cases.iter().map(rate).collect()
 }
 
 fn transfer(client: &StreamBuilder, server: &StreamBuilder, bytes: u64) -> io::Result<Duration> {

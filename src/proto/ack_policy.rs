@@ -8,9 +8,9 @@
 use super::config::MAX_ACK_DELAY;
 use std::time::Duration;
 
-/// Acknowledgements in a round trip, on paths that are not short. Each opens its part of the window at once; that part then takes the time
-/// of its pacing to leave, and waits for its last packet to be acknowledged. So with four a window needs a fifth more
-/// than a round trip to go round, and fills a short queue; with eight it is half of that.
+/// Acknowledgements in a round trip, on paths that are not short. Each opens its part of the window at once; that part then
+/// takes the time of its pacing to leave, and waits for its last packet to be acknowledged. So with four a window needs a
+/// fifth more than a round trip to go round, and fills a short queue; with eight it is half of that.
 const ACKS_PER_ROUND: u64 = 8;
 /// The longest delay, as a part of the round trip: what comes too rarely to be counted.
 const DELAYS_PER_ROUND: u32 = 4;

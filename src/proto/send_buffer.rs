@@ -57,8 +57,14 @@ enum Fin {
 #[derive(Debug)]
 struct Placed {
     start: u64,
-    end: u64,
     bytes: Chunk,
+}
+
+impl Placed {
+    #[inline]
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
 }
 
 /// The sending side's memory of one stream.
@@ -95,11 +101,7 @@ impl SendBuffer {
         assert!(self.fin == Fin::Open, "no bytes follow the FIN");
         let start = self.end_offset;
         self.end_offset += chunk.len() as u64;
-        self.chunks.push_back(Placed {
-            start,
-            end: self.end_offset,
-            bytes: chunk,
-        });
+        self.chunks.push_back(Placed { start, bytes: chunk });
     }
 
     /// The application is done: the FIN stands at [`Self::end_offset`].
@@ -206,14 +208,14 @@ impl SendBuffer {
     fn chunk_index(&self, offset: u64) -> usize {
         let holds = |index: usize| {
             let chunk = self.chunks.get(index);
-            chunk.is_some_and(|chunk| chunk.start <= offset && offset < chunk.end)
+            chunk.is_some_and(|chunk| chunk.start <= offset && offset < chunk.end())
         };
         if holds(self.cursor) {
             self.cursor
         } else if holds(self.cursor + 1) {
             self.cursor + 1
         } else {
-            self.chunks.partition_point(|chunk| chunk.end <= offset)
+            self.chunks.partition_point(|chunk| chunk.end() <= offset)
         }
     }
 
@@ -244,7 +246,7 @@ impl SendBuffer {
             self.acked.pop_first();
         }
         while let Some(first) = self.chunks.front() {
-            if first.end > self.acked_offset {
+            if first.end() > self.acked_offset {
                 break;
             }
             let chunk = self.chunks.pop_front().expect("front was just there");

@@ -3,13 +3,10 @@
 use crate::bounds::Limit::{AtLeast, AtMost};
 use crate::bounds::{Bound, Limit, Medians};
 use crate::run::{self, Pair};
-use crate::steal::{self, Ticks};
+use crate::steal;
 use crate::work::{Transport, Work};
 use crate::{Fallible, Options, keys, table};
 use std::path::Path;
-
-/// A round is repeated so often before it counts as it is.
-const REPEATS: usize = 5;
 
 /// One line of a table.
 pub struct Entry {
@@ -305,24 +302,10 @@ fn measure(case: &Case, options: &Options, keys: &Path) -> Fallible<Vec<Vec<Pair
 
 /// One round of all entries, repeated while others take the processors away.
 fn calm_round(case: &Case, keys: &Path) -> Fallible<Vec<Pair>> {
-    let mut repeats = 0;
-    loop {
-        let ticks = Ticks::now();
-        let pairs: Vec<Pair> = case
-            .entries
+    steal::calmly(case.name, || {
+        case.entries
             .iter()
             .map(|entry| run::run(entry.transport, entry.work, keys))
-            .collect::<Fallible<_>>()?;
-        let stolen = ticks.stolen_since();
-        if stolen <= steal::TOO_MUCH {
-            return Ok(pairs);
-        }
-        repeats += 1;
-        let (name, percent) = (case.name, 100.0 * stolen);
-        if repeats > REPEATS {
-            eprintln!("{name}: still {percent:.1}% of the processors are taken by others; this round counts as it is");
-            return Ok(pairs);
-        }
-        eprintln!("{name}: {percent:.1}% of the processors were taken by others; the round is repeated");
-    }
+            .collect()
+    })
 }

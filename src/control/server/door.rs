@@ -104,7 +104,7 @@ impl Doors {
     }
 
     /// The loop. `server` is the first one that was made.
-    pub(in crate::control) fn run(self: &Arc<Self>, mut server: Arc<Server>, answer: &Answer) {
+    pub(in crate::control) fn run(&self, mut server: Arc<Server>, answer: &Answer) {
         loop {
             match server.recv() {
                 Ok(request) => self.take(request, answer),
@@ -123,7 +123,7 @@ impl Doors {
         }
     }
 
-    fn take(self: &Arc<Self>, request: tiny_http::Request, answer: &Answer) {
+    fn take(&self, request: tiny_http::Request, answer: &Answer) {
         let guest = Guest::enter(&self.guests);
         let answer = Arc::clone(answer);
         let thread = Builder::new().name("http-request".to_owned()).stack_size(STACK_BYTES);
